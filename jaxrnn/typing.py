@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 AnyArray = Array | np.ndarray
 
 Inputs = Float[AnyArray, "time batch features"]
-Outputs = Float[AnyArray, "time batch hidden"]
+Outputs = Float[Array, "time batch hidden"]
 Hidden = Float[AnyArray, "*batch hidden"]
 Lengths = Int[AnyArray, " batch"]
 Mask = Bool[AnyArray, "time batch"]

@@ -192,14 +192,13 @@ ELMAN_TANH = Cell("elman", ("h",), ElmanState, 1, (Product(_h, slice(0, 1), (0,)
 ELMAN_RELU = Cell("elman", ("h",), ElmanState, 1, (Product(_h, slice(0, 1), (0,)),), _elman(jax.nn.relu))
 
 # Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735, with the forget gate of Gers et al. 2000:
-# i, f, o = σ(W[h_{t-1}, x_t] + b);  g = tanh(W_c[h_{t-1}, x_t] + b_c);  c_t = f ⊙ c_{t-1} + i ⊙ g;  h_t = o ⊙ tanh(c_t).
+# i, f, o = σ(W[h_{t-1}, x_t] + b), g = tanh(W_c[h_{t-1}, x_t] + b_c),
+# c_t = f ⊙ c_{t-1} + i ⊙ g, h_t = o ⊙ tanh(c_t).
 LSTM = Cell("lstm", ("i", "f", "g", "o"), LSTMState, 4, (Product(_h, slice(0, 4), (0, 1, 2, 3)),), _lstm)
 
 # Cho et al. 2014, arXiv:1406.1078v1, as in cuDNN and PyTorch. The slots are r, z, the input's part of n, and the
 # recurrent part of n, which r multiplies before the two meet: n = tanh(W_xn x + b_n + r ⊙ (W_hn h + b_hn)).
-GRU_RESET_AFTER = Cell(
-    "gru", ("r", "z", "n"), GRUState, 4, (Product(_h, slice(0, 3), (0, 1, 3)),), _gru_reset_after
-)
+GRU_RESET_AFTER = Cell("gru", ("r", "z", "n"), GRUState, 4, (Product(_h, slice(0, 3), (0, 1, 3)),), _gru_reset_after)
 
 # arXiv:1406.1078v3, the textbook form: r multiplies h before its product, which therefore has to wait for r:
 # n = tanh(W_h[r ⊙ h_{t-1}, x_t] + b_h).
@@ -211,3 +210,16 @@ GRU_RESET_BEFORE = Cell(
     (Product(_h, slice(0, 2), (0, 1)), Product(_reset_h, slice(2, 3), (2,))),
     _gru_reset_before,
 )
+
+
+def elman_cell(activation: str) -> Cell:
+    """The Elman cell with φ = "tanh" or "relu"; ValueError for another name."""
+    cells = {"tanh": ELMAN_TANH, "relu": ELMAN_RELU}
+    if activation not in cells:
+        raise ValueError(f"activation: expected 'tanh' or 'relu', got {activation!r}")
+    return cells[activation]
+
+
+def gru_cell(reset_after: bool) -> Cell:
+    """The GRU of one family or the other."""
+    return GRU_RESET_AFTER if reset_after else GRU_RESET_BEFORE

@@ -7,12 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 
 from jaxrnn.core.cells import (
-    ELMAN_RELU,
-    ELMAN_TANH,
-    GRU_RESET_AFTER,
-    GRU_RESET_BEFORE,
     LSTM,
     Cell,
     ElmanParams,
@@ -24,6 +21,8 @@ from jaxrnn.core.cells import (
     Params,
     State,
     accumulator,
+    elman_cell,
+    gru_cell,
 )
 from jaxrnn.core.fused_scan import fused_scan
 from jaxrnn.core.masking import length_mask
@@ -160,8 +159,7 @@ def gru(
         raise ValueError("params.b_hn: expected an array [hidden] for reset_after=True, got None")
     if not reset_after and params.b_hn is not None:
         raise ValueError("params.b_hn: expected None for reset_after=False, which has no such bias, got an array")
-    cell = GRU_RESET_AFTER if reset_after else GRU_RESET_BEFORE
-    return unroll(cell, x, params, lengths=lengths, state=state, reverse=reverse, backend=backend)
+    return unroll(gru_cell(reset_after), x, params, lengths=lengths, state=state, reverse=reverse, backend=backend)
 
 
 def elman(
@@ -197,14 +195,6 @@ def elman(
     return unroll(elman_cell(activation), x, params, lengths=lengths, state=state, reverse=reverse, backend=backend)
 
 
-def elman_cell(activation: str) -> Cell:
-    """The Elman cell with φ = "tanh" or "relu"; ValueError for another name."""
-    cells = {"tanh": ELMAN_TANH, "relu": ELMAN_RELU}
-    if activation not in cells:
-        raise ValueError(f"activation: expected 'tanh' or 'relu', got {activation!r}")
-    return cells[activation]
-
-
 def unroll(
     cell: Cell,
     x: Inputs,
@@ -221,7 +211,7 @@ def unroll(
     params = jax.tree.map(jnp.asarray, params)
     _check_params(cell, x, params)
     time, batch, hidden = *x.shape[:2], params.w_h.shape[0]
-    _check_lengths(lengths, time, batch)
+    check_lengths(lengths, time, batch)
     state = _initial_state(cell, state, (batch, hidden), accumulator(params.w_h.dtype))
     h, state = run(cell, x, params, state, length_mask(lengths, time), reverse)
     return h.astype(x.dtype), state
@@ -238,14 +228,15 @@ def _check_params(cell: Cell, x: Array, params: Params) -> None:
             raise ValueError(f"params.{name}: expected shape {list(shape)} for {cell.name}, got {list(actual)}")
 
 
-def _check_lengths(lengths: Lengths | None, time: int, batch: int) -> None:
+def check_lengths(lengths: Lengths | None, time: int, batch: int) -> None:
+    """ValueError unless lengths are None or integers `[batch]` from 0 to `time`."""
     if lengths is None:
         return
     if not jnp.issubdtype(lengths.dtype, jnp.integer) or lengths.shape != (batch,):
         raise ValueError(f"lengths: expected integers [{batch}], got {lengths.dtype} {list(lengths.shape)}")
-    if not isinstance(lengths, jax.core.Tracer):  # inside jit the values are not known, and are the caller's promise
+    if not isinstance(lengths, Tracer):  # inside jit the values are not known, and are the caller's promise
         lengths = np.asarray(lengths)
-        if batch and not (0 <= lengths.min() and lengths.max() <= time):
+        if batch and not (lengths.min() >= 0 and lengths.max() <= time):
             raise ValueError(
                 f"lengths: expected 0 to {time}, the number of steps, got {lengths.min()} to {lengths.max()}"
             )

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrnn.core.cells import Cell, Params, State, accumulator, preactivations, project
+from jaxrnn.core.cells import Cell, Params, Product, State, accumulator, preactivations, project
 from jaxrnn.core.masking import hold, zero_padding
 
 
@@ -96,7 +96,7 @@ def _backward(cell: Cell, reverse: bool, residuals: tuple, cotangents: tuple[Arr
     return d_u, jnp.concatenate(d_w_h, axis=1) if len(d_w_h) > 1 else d_w_h[0], d_extra, d_state, None
 
 
-def _weight_gradient(cell: Cell, product, d_pre: Array, pre: Array, previous: State, w_h: Array) -> Array:
+def _weight_gradient(cell: Cell, product: Product, d_pre: Array, pre: Array, previous: State, w_h: Array) -> Array:
     """Σ_t a_tᵀ dp_t as one matrix product over time and batch together."""
     d_v = d_pre if len(product.slots) == cell.num_slots else d_pre[:, :, product.slots, :]
     operand = product.operand(pre, previous)

@@ -1,0 +1,14 @@
+"""From texts on disk to padded batches of token numbers: numpy, datasets and spaCy, no JAX."""
+
+from jaxrnn.data.batching import Batch as Batch
+from jaxrnn.data.batching import BucketedBatches as BucketedBatches
+from jaxrnn.data.batching import choose_boundaries as choose_boundaries
+from jaxrnn.data.batching import truncate as truncate
+from jaxrnn.data.corpus import Corpus as Corpus
+from jaxrnn.data.corpus import Examples as Examples
+from jaxrnn.data.sources import load_corpus as load_corpus
+from jaxrnn.data.sources import load_examples as load_examples
+from jaxrnn.data.text import tokenize as tokenize
+from jaxrnn.data.vectors import Vectors as Vectors
+from jaxrnn.data.vectors import load_vectors as load_vectors
+from jaxrnn.data.vocabulary import Vocabulary as Vocabulary

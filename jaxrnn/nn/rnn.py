@@ -1,0 +1,67 @@
+"""`RNN`: any cell of Flax's protocol over a sequence, with the core's semantics of lengths."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from jaxrnn import core
+from jaxrnn.nn.cells import RecurrentCell
+from jaxrnn.typing import AnyArray
+
+
+class RNN(nnx.Module):
+    """Unrolls a cell: one of this library's (by the fast scan), one of Flax's, or one of the user's own.
+
+    The protocol: `carry, y = cell(carry, x)` and `cell.initialize_carry(input_shape, rngs=rngs)`, the carry being any
+    tree of arrays whose first axis is the batch.
+
+    Args:
+      cell: the cell.
+      time_major: inputs and outputs are `[time, batch, ...]` rather than `[batch, time, ...]`.
+      reverse: run from each row's last valid step to its first.
+    """
+
+    def __init__(self, cell: Any, *, time_major: bool = False, reverse: bool = False):
+        self.cell = cell
+        self.time_major = time_major
+        self.reverse = reverse
+
+    def __call__(self, x: AnyArray, *, lengths: AnyArray | None = None, state: Any | None = None) -> tuple[Array, Any]:
+        """Runs the cell over sequences.
+
+        Args:
+          x: inputs, `[batch, time, features]` (`[time, batch, features]` if `time_major`).
+          lengths: valid steps of each row, integers `[batch]`; None means all. See `jaxrnn.core.lstm`.
+          state: the carry to start from; None means the cell's own initial carry.
+
+        Returns:
+          Outputs `[batch, time, hidden]`, zero past the lengths, and the carry after each row's last step.
+
+        Raises:
+          ValueError: shapes or dtypes disagree, or lengths are out of range.
+        """
+        x = jnp.asarray(x)
+        x = x if self.time_major else x.swapaxes(0, 1)
+        if isinstance(self.cell, RecurrentCell):
+            cell = self.cell
+            y, state = core.unroll(cell.core_cell, x, cell.params, lengths=lengths, state=state, reverse=self.reverse)
+        else:
+            core.check_lengths(lengths, *x.shape[:2])
+            state = self.cell.initialize_carry(x.shape[1:], rngs=nnx.Rngs(0)) if state is None else state
+            y, state = _scan(self.cell, x, state, core.length_mask(lengths, x.shape[0]), self.reverse)
+        return (y if self.time_major else y.swapaxes(0, 1)), state
+
+
+def _scan(cell: Any, x: Array, carry: Any, mask: Array | None, reverse: bool) -> tuple[Array, Any]:
+    # What the cell itself changes while it runs (counts of random streams, statistics) is carried along.
+    cell_axes = nnx.StateAxes({...: nnx.Carry})
+
+    @nnx.scan(in_axes=(cell_axes, nnx.Carry, 0, None if mask is None else 0), out_axes=(nnx.Carry, 0), reverse=reverse)
+    def body(cell: Any, carry: Any, x_t: Array, mask_t: Array | None) -> tuple[Any, Array]:
+        new, y = cell(carry, x_t)
+        return core.hold(mask_t, new, carry), core.hold(mask_t, y, jnp.zeros_like(y))
+
+    carry, y = body(cell, carry, core.zero_padding(mask, x), mask)
+    return y, carry
