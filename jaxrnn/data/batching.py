@@ -71,7 +71,7 @@ def choose_boundaries(lengths: Sequence[int] | np.ndarray, *, batch_size: int, m
     choices = []
     for _ in range(min(max_shapes, len(candidates)) - 1):
         # [previous boundary i, next boundary j]: the batches between them are padded to candidate j.
-        through = (cost - 0.0)[:, None] + (counts[None, :] - counts[:, None]) * candidates[None, :]
+        through = cost.astype(np.float64)[:, None] + (counts[None, :] - counts[:, None]) * candidates[None, :]
         through[np.tril_indices(len(candidates), -1)] = np.inf
         choices.append(through.argmin(axis=0))
         cost = through.min(axis=0)
@@ -85,9 +85,9 @@ class BucketedBatches:
     """The batches of a data set, each padded to one of a few lengths.
 
     The examples sorted by length are cut into buckets, one for each boundary, at places that leave every bucket
-    but the shortest a multiple of the batch size: what does not fill a batch moves up to the next bucket, and one
-    batch of an epoch, of the shortest texts where it costs least, has filler. An epoch shuffles the examples within each
-    bucket, and the order of all batches.
+    but the shortest a multiple of the batch size: what does not fill a batch moves up to the next bucket. One
+    batch of an epoch has filler, among the shortest texts where it costs least. An epoch shuffles the examples
+    within each bucket, and the order of all batches.
 
     Args:
         token_ids: [num_examples] arrays of token numbers, of any length including 0.

@@ -1,5 +1,6 @@
 """Keeps the `datasets` library from writing into the trainer's own display."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,11 +9,11 @@ import datasets
 
 @contextmanager
 def quiet_datasets() -> Iterator[None]:
-    """Switches off the library's progress bars and all its messages but errors, and puts both back after."""
+    """Switches off the library's progress bars and all its messages (what fails also raises), and puts both back after."""
     was_disabled = datasets.are_progress_bars_disabled()
     verbosity = datasets.logging.get_verbosity()
     datasets.disable_progress_bars()
-    datasets.logging.set_verbosity_error()
+    datasets.logging.set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:

@@ -50,7 +50,7 @@ def load_corpus(
     Raises:
         InputError: The source cannot be found or read, or is not fit for training.
     """
-    records = _read_source(source)
+    records = _read(source)
     if "train" not in records:
         raise InputError(f"data.source {source!r}: has no train split, only {', '.join(records)}; add one")
     label_names = records["train"].name_labels()
@@ -80,7 +80,7 @@ def load_examples(source: str, *, split: str, label_names: tuple[str, ...]) -> E
     Raises:
         InputError: The source cannot be read, lacks the split, or has a label the model does not know.
     """
-    records = _read_source(source)
+    records = _read(source)
     if split not in records:
         if list(records) != ["train"]:
             raise InputError(f"data.source {source!r}: has no {split} split, only {', '.join(records)}")
@@ -91,7 +91,16 @@ def load_examples(source: str, *, split: str, label_names: tuple[str, ...]) -> E
     return examples
 
 
-def _read_source(source: str) -> dict[str, Records]:
+def _read(source: str) -> dict[str, Records]:
+    try:
+        return _find_and_read(source)
+    except OSError as error:  # no permission, a name too long, a failing disk
+        raise InputError(f"data.source {source!r}: {error.filename or source}: {error.strerror or error}") from error
+
+
+def _find_and_read(source: str) -> dict[str, Records]:
+    if not source.strip():
+        raise InputError(f"data.source: expected a path, the name of a Hub dataset or {BUILT_IN!r}, got an empty name")
     if source == BUILT_IN:
         return read_tree(find_bbc_news())
     path = Path(source).expanduser()

@@ -36,18 +36,19 @@ def read_table(path: Path) -> Records:
     with TemporaryDirectory(prefix="jaxrnn-") as scratch:
         readable = path if kind == "parquet" else _repair_encoding(path, Path(scratch))
         if kind == "csv":
-            _require_columns(_read_csv_header(readable), str(path))
-            # Without converters pandas turns the text "NA" into a missing value and "007" into 7.
-            options = {"usecols": list(COLUMNS), "converters": dict.fromkeys(COLUMNS, str)}
+            header = _read_csv_header(readable, str(path))
+            _require_columns(header, str(path))
+            # Left to itself pandas turns the text "NA" into a missing value and "007" into 7.
+            options = {"converters": dict.fromkeys(header, str), "na_filter": False}
         try:
             with quiet_datasets():
                 table = datasets.load_dataset(
                     kind, data_files=str(readable), split="train", cache_dir=scratch, keep_in_memory=True, **options
                 )
         except Exception as error:  # pandas, pyarrow and datasets each have their own for the same broken file
-            cause = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
             raise InputError(
-                f"data.source {path}: cannot be read as a {path.suffix} file with columns text and label: {cause[0]}"
+                f"data.source {path}: cannot be read as a {path.suffix} file with columns text and label: "
+                f"{_first_line(error.__cause__ or error)}"
             ) from error
         assert isinstance(table, datasets.Dataset)
         return _to_records(table, str(path))
@@ -87,7 +88,7 @@ def read_hub(name: str) -> dict[str, Records]:
         try:
             found = datasets.load_dataset(name)
         except Exception as error:  # network, permissions, a missing dataset, a loading script: many unrelated types
-            reason = "the Hub cannot be reached (is the network off?)" if is_offline else str(error).splitlines()[0]
+            reason = "the Hub cannot be reached (is the network off?)" if is_offline else _first_line(error)
             raise InputError(
                 f"data.source {name!r}: neither an existing path nor a dataset that can be had from the Hugging Face "
                 f"Hub: {reason}; give a folder, a .parquet, .csv or .jsonl file, or 'bbc-news'"
@@ -102,19 +103,12 @@ def read_hub(name: str) -> dict[str, Records]:
 
 def _to_records(table: datasets.Dataset, origin: str) -> Records:
     _require_columns(table.column_names, origin)
-    if table.features["text"].dtype not in ("string", "large_string", "null"):
-        raise InputError(
-            f"data.source {origin}: expected text in the column 'text', found {table.features['text'].dtype}"
-        )
+    feature = table.features["text"]
+    if not (isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string", "null")):
+        raise InputError(f"data.source {origin}: expected strings in the column 'text', found {feature}")
     texts = _read_texts(table, origin)
-    labels = list(table["label"])
-    for row, (text, label) in enumerate(zip(texts, labels, strict=True), start=1):
-        for column, value in (("text", text), ("label", label)):
-            # A csv file has no missing values, only empty ones; an empty text is a text, an empty label is none.
-            if value is None or (column == "label" and value == ""):
-                raise InputError(
-                    f"data.source {origin}: row {row} (the first row is 1) has no {column}; fill it in or leave it out"
-                )
+    labels = _require_values(list(table["label"]), "label", origin)
+    for row, label in enumerate(labels, start=1):
         if not isinstance(label, int | str):
             raise InputError(
                 f"data.source {origin}: row {row} (the first row is 1) has the label {label!r}; "
@@ -130,26 +124,33 @@ def _to_records(table: datasets.Dataset, origin: str) -> Records:
 
 def _read_texts(table: datasets.Dataset, origin: str) -> list[str]:
     try:
-        return list(table["text"])
+        return _require_values(list(table["text"]), "text", origin)
     except UnicodeDecodeError:
-        pass
-    # Parquet stores bytes: other writers can leave invalid UTF-8 in a column that claims to be text.
-    rows = list(table.select_columns("text").cast_column("text", datasets.Value("binary"))["text"])
-    texts = [row if row is None else row.decode("utf-8", errors="replace") for row in rows]
-    damaged = [i for i, (row, text) in enumerate(zip(rows, texts, strict=True), 1) if row and text.encode() != row]
+        # Parquet stores bytes: other writers can leave invalid UTF-8 in a column that claims to be text.
+        as_bytes = table.select_columns("text").cast_column("text", datasets.Value("binary"))
+    contents = _require_values(list(as_bytes["text"]), "text", origin)
+    texts = [content.decode("utf-8", errors="replace") for content in contents]
+    damaged = [row for row, content in enumerate(contents, start=1) if texts[row - 1].encode() != content]
     logger.warning(
-        "data: %d texts in %s are not valid UTF-8, their bad bytes were replaced; the first is row %d",
-        *(len(damaged), origin, damaged[0]),
+        "data: %d of %d texts in %s are not valid UTF-8, their bad bytes were replaced; the first is row %d",
+        *(len(damaged), len(texts), origin, damaged[0]),
     )
     return texts
 
 
+def _require_values(values: list[Any], column: str, origin: str) -> list[Any]:
+    for row, value in enumerate(values, start=1):
+        # A csv file has no missing values, only empty ones: an empty text is a text, an empty label is none.
+        if value is None or (column == "label" and value == ""):
+            raise InputError(
+                f"data.source {origin}: row {row} (the first row is 1) has no {column}; fill it in or leave it out"
+            )
+    return values
+
+
 def _repair_encoding(path: Path, scratch: Path) -> Path:
     # Returns the path itself, or a copy in `scratch` when it has a byte order mark or invalid UTF-8.
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"data.source {path}: cannot be read: {error.strerror}") from error
+    content = path.read_bytes()
     text = content.decode("utf-8-sig", errors="replace")
     repaired = text.encode()
     if repaired == content:
@@ -162,9 +163,23 @@ def _repair_encoding(path: Path, scratch: Path) -> Path:
     return copy
 
 
-def _read_csv_header(path: Path) -> list[str]:
+def _read_csv_header(path: Path, origin: str) -> list[str]:
     with path.open(encoding="utf-8", newline="") as lines:
-        return next(csv.reader(lines), [])
+        try:
+            header, first = next(csv.reader(lines), []), next(csv.reader(lines), [])
+        except csv.Error:  # a header of 100,000 characters, for one
+            return []
+    # pandas takes the surplus for an index and moves every column; in later rows it finds the fault itself.
+    if len(first) > len(header):
+        raise InputError(
+            f"data.source {origin}: row 1 has {len(first)} fields, the header names {len(header)}; "
+            "put texts with commas in double quotes"
+        )
+    return header
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _require_columns(found: list[str], origin: str) -> None:
@@ -185,7 +200,7 @@ def _hub_offline_if_unreachable() -> Iterator[bool]:
     except Exception:  # the session's HTTP library differs between versions of huggingface_hub
         with (
             mock.patch.object(huggingface_hub.constants, "HF_HUB_OFFLINE", True),
-            mock.patch.object(datasets.config, "HF_HUB_OFFLINE", True),
+            mock.patch("datasets.config.HF_HUB_OFFLINE", True),
         ):
             yield True
     else:

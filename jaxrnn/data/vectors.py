@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -71,7 +70,7 @@ def load_vectors(path: str | Path, words: Sequence[str], *, features: int) -> Ve
 
 
 @contextmanager
-def _open_lines(path: Path, features: int) -> Iterator[IO[bytes]]:
+def _open_lines(path: Path, features: int) -> Iterator[Iterable[bytes]]:
     with path.open("rb") as file:
         magic = file.read(2)
         file.seek(0)
@@ -131,9 +130,11 @@ def _parse(lines: Iterable[bytes], words: Sequence[str], features: int, path: Pa
                 continue
         skipped_widths[width] += 1
         first_skipped = first_skipped or num_lines
+    if num_lines == 0:
+        raise InputError(f"vectors.path {path}: expected lines of a word and {features} numbers, the file is empty")
     num_skipped = skipped_widths.total()
     if num_skipped * 2 >= num_lines:
-        common = skipped_widths.most_common(1)[0][0] if skipped_widths else 0
+        common = skipped_widths.most_common(1)[0][0]
         raise InputError(
             f"vectors.path {path}: expected lines of a word and {features} numbers, but {num_skipped} of {num_lines} "
             f"lines are not, most have {common}; change the embedding's width or the file"
@@ -149,7 +150,7 @@ def _parse(lines: Iterable[bytes], words: Sequence[str], features: int, path: Pa
 def _to_vector(numbers: bytes) -> np.ndarray | None:
     try:
         with np.errstate(over="ignore"):
-            vector = np.array([float(number) for number in numbers.split()], dtype=np.float32)
+            vector = np.array([float(number) for number in numbers.rstrip().split(b" ")], dtype=np.float32)
     except ValueError:
         return None
     return vector if np.isfinite(vector).all() else None

@@ -1,0 +1,158 @@
+"""Turns a config into objects: the only place, with the command lines, that sees one."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from jaxrnn.config import Config, load_config
+from jaxrnn.data import (
+    BucketedBatches,
+    Corpus,
+    Vocabulary,
+    choose_boundaries,
+    load_corpus,
+    load_vectors,
+    tokenize,
+    truncate,
+)
+from jaxrnn.models import TextClassifier
+from jaxrnn.training import Checkpoints, Evaluation, Parameters, RunFolder, make_evaluate, split_model
+
+logger = logging.getLogger("jaxrnn")
+
+
+class Data(NamedTuple):
+    """The data of a training run, ready for the model."""
+
+    label_names: tuple[str, ...]
+    vocabulary: Vocabulary
+    train: BucketedBatches
+    validation: BucketedBatches
+    test: BucketedBatches
+
+
+def build_corpus(config: Config) -> Corpus:
+    """The texts and labels of all splits."""
+    return load_corpus(
+        config.data.source,
+        validation_fraction=config.data.validation_fraction,
+        test_fraction=config.data.test_fraction,
+        seed=config.seed,
+        max_train_examples=config.data.max_train_examples,
+    )
+
+
+def build_data(config: Config) -> Data:
+    """From the source to batches of token numbers, with the vocabulary of the training texts."""
+    corpus = build_corpus(config)
+    tokens = {split: build_tokens(config, examples.texts) for split, examples in corpus.splits.items()}
+    vocabulary = Vocabulary.build(
+        tokens["train"], max_size=config.data.vocabulary_size, min_count=config.data.min_count
+    )
+    batches = {
+        split: build_batches(config, vocabulary, tokens[split], examples.labels)
+        for split, examples in corpus.splits.items()
+    }
+    train = batches["train"]
+    logger.info(
+        "batches: %d an epoch, %d shapes, %.1f %% padding; vocabulary: %s tokens",
+        *(train.num_batches, len(train.shapes), 100 * train.padding, f"{len(vocabulary):,}"),
+    )
+    return Data(corpus.label_names, vocabulary, train, batches["validation"], batches["test"])
+
+
+def build_tokens(config: Config, texts: Sequence[str]) -> list[list[str]]:
+    """The tokens of each text."""
+    return tokenize(texts, lowercase=config.data.lowercase, cache_dir=Path(config.data.cache_dir).expanduser())
+
+
+def build_batches(
+    config: Config, vocabulary: Vocabulary, tokens: Sequence[Sequence[str]], labels: np.ndarray
+) -> BucketedBatches:
+    """Batches of token numbers, padded to lengths chosen for these texts."""
+    token_ids = truncate([vocabulary.encode(text) for text in tokens], config.data.max_tokens)
+    batch_size = min(config.train.batch_size, len(token_ids))
+    lengths = [len(ids) for ids in token_ids]
+    return BucketedBatches(
+        token_ids,
+        labels,
+        boundaries=choose_boundaries(lengths, batch_size=batch_size, max_shapes=config.data.max_shapes),
+        batch_size=batch_size,
+        seed=config.seed,
+        pad_id=Vocabulary.pad_id,
+    )
+
+
+def build_model(config: Config, *, num_tokens: int, num_classes: int) -> TextClassifier:
+    """The classifier with its first weights, which the seed alone decides."""
+    return TextClassifier(
+        vocabulary_size=num_tokens,
+        num_classes=num_classes,
+        embedding_features=config.model.embedding,
+        cell=config.model.cell,
+        hidden_features=config.model.hidden,
+        num_layers=config.model.num_layers,
+        bidirectional=config.model.bidirectional,
+        dropout_rate=config.model.dropout_rate,
+        pooling=config.model.pooling,
+        init=config.model.init,
+        dtype=None if config.model.dtype == "float32" else jnp.dtype(config.model.dtype),
+        rngs=nnx.Rngs(config.seed),
+    )
+
+
+def with_vectors(config: Config, parameters: Parameters, vocabulary: Vocabulary) -> Parameters:
+    """The parameters with pretrained word vectors in the embedding; words without one are zero."""
+    if config.vectors.path is None:
+        return parameters
+    vectors = load_vectors(config.vectors.path, vocabulary.tokens, features=config.model.embedding)
+    return parameters | {"embedding.embedding": jnp.asarray(vectors.matrix)}
+
+
+def build_optimizer(config: Config) -> optax.GradientTransformation:
+    """Adam, after clipping if asked for."""
+    adam = optax.adam(config.optim.learning_rate)
+    if config.optim.max_grad_norm is None:
+        return adam
+    return optax.chain(optax.clip_by_global_norm(config.optim.max_grad_norm), adam)
+
+
+class Classifier(NamedTuple):
+    """A trained classifier, as its run's folder holds it."""
+
+    config: Config
+    label_names: tuple[str, ...]
+    vocabulary: Vocabulary
+    parameters: Parameters
+    best_step: int
+
+    def evaluate(self, texts: Sequence[str], labels: np.ndarray) -> Evaluation:
+        """Loss, right answers and logits of texts with labels."""
+        batches = build_batches(self.config, self.vocabulary, build_tokens(self.config, texts), labels)
+        model = build_model(self.config, num_tokens=len(self.vocabulary), num_classes=len(self.label_names))
+        return make_evaluate(split_model(model))(self.parameters, batches.in_order())
+
+
+def load_classifier(run_dir: Path) -> Classifier:
+    """The best checkpoint of a run, with all it needs; InputError if the folder holds none."""
+    folder = RunFolder.open(run_dir)
+    config = load_config(folder.config, [])
+    label_names, vocabulary = folder.read_labels(), Vocabulary.load(folder.vocabulary)
+    model = build_model(config, num_tokens=len(vocabulary), num_classes=len(label_names))
+    checkpoints = Checkpoints(folder.checkpoints)
+    parameters, best_step = checkpoints.restore_best(split_model(model).parameters)
+    checkpoints.close()
+    return Classifier(config, label_names, vocabulary, parameters, best_step)
+
+
+def device_name() -> str:
+    """The device that computes, such as "cpu" or "gpu NVIDIA H200"."""
+    device = jax.devices()[0]
+    return device.platform if device.device_kind == device.platform else f"{device.platform} {device.device_kind}"

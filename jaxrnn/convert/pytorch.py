@@ -1,0 +1,157 @@
+"""Weights from and to PyTorch, by the names of its `state_dict`.
+
+Recurrent layers: `weight_ih_l{layer}`, `weight_hh_l{layer}`, `bias_ih_l{layer}`, `bias_hh_l{layer}`, with `_reverse`
+after those of the backward direction. The classifier is the usual PyTorch program: `embedding`, the recurrent layer
+under its name (`lstm`, `gru` or `rnn`), and `fc`. torch itself is never imported, and no file is opened.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from jaxrnn import nn
+from jaxrnn.convert.layout import TorchWeights, ours_from_torch, torch_from_ours, torch_shapes
+from jaxrnn.convert.reading import StateDictReader
+from jaxrnn.models import TextClassifier
+
+Loaded = list[tuple[nnx.Param, np.ndarray]]
+
+
+def from_torch(module: nn.RecurrentLayer | TextClassifier, state_dict: Mapping[str, Any]) -> None:
+    """Loads the weights of a PyTorch module into ours, in place; if anything is wrong, nothing changes.
+
+    A state dict says nothing of a `torch.nn.RNN`'s nonlinearity, nor of dropout: those are the module's own.
+
+    Args:
+      module: `nn.LSTM`, `nn.GRU`, `nn.Elman` or `models.TextClassifier`, of the same sizes.
+      state_dict: names to PyTorch tensors, NumPy or JAX arrays; they are cast to the dtype of the module's weights.
+        To read a file, `torch.load(path, weights_only=True)`. All biases of the recurrent layer may be absent
+        (`bias=False`), and are zero then. A classifier's recurrent layer may be called `rnn` whatever its cell.
+
+    Raises:
+      ValueError: a key is missing, unexpected, or of another shape; there are projections (`proj_size`); or the
+        module has no PyTorch equivalent.
+
+    Example:
+      >>> import numpy as np
+      >>> from flax import nnx
+      >>> gru = nn.GRU(2, 3, rngs=nnx.Rngs(0))
+      >>> weights = {"weight_ih_l0": np.ones((9, 2)), "weight_hh_l0": np.ones((9, 3))}
+      >>> from_torch(gru, weights)  # no biases at all: bias=False
+      >>> float(gru.cells[0].w_x[...].sum()), float(gru.cells[0].b[...].sum())
+      (18.0, 0.0)
+    """
+    reader = StateDictReader(state_dict)
+    if isinstance(module, TextClassifier):
+        loaded = _read_classifier(module, reader)
+    else:
+        loaded = _read_layer(module, reader, prefix="")
+    reader.finish()
+    new = [jax.device_put(value.astype(param.dtype), param[...].sharding) for param, value in loaded]
+    for (param, _), value in zip(loaded, new, strict=True):  # nothing can fail any more
+        param[...] = value
+
+
+def to_torch(module: nn.RecurrentLayer | TextClassifier) -> dict[str, np.ndarray]:
+    """The weights under PyTorch's names, in the order of its own `state_dict`.
+
+    Our one bias becomes `bias_ih`, and `bias_hh` is zero (but for the GRU's n gate). bfloat16, which PyTorch does not
+    take from NumPy, becomes float32. On the other side: `{k: torch.from_numpy(v) for k, v in ...}`.
+
+    Args:
+      module: `nn.LSTM`, `nn.GRU`, `nn.Elman` or `models.TextClassifier`.
+
+    Returns:
+      Fresh arrays, which share no memory with the module.
+
+    Raises:
+      ValueError: the module has no PyTorch equivalent.
+
+    Example:
+      >>> from flax import nnx
+      >>> state_dict = to_torch(nn.LSTM(2, 3, rngs=nnx.Rngs(0)))
+      >>> {name: array.shape for name, array in state_dict.items() if name.startswith("weight")}
+      {'weight_ih_l0': (12, 2), 'weight_hh_l0': (12, 3)}
+    """
+    if not isinstance(module, TextClassifier):
+        return _write_layer(module, prefix="")
+    state_dict = {
+        "embedding.weight": _export(module.embedding.embedding),
+        **_write_layer(module.layer, prefix=f"{_layer_name(module.layer)}."),
+        "fc.weight": np.ascontiguousarray(_export(module.head.kernel).T),
+    }
+    if module.head.bias is not None:
+        state_dict["fc.bias"] = _export(module.head.bias)
+    return state_dict
+
+
+def _read_classifier(module: TextClassifier, reader: StateDictReader) -> Loaded:
+    embedding, head = module.embedding.embedding, module.head
+    name = _layer_name(module.layer)
+    if not any(key.startswith(f"{name}.") for key in reader.names()) and any(
+        key.startswith("rnn.") for key in reader.names()
+    ):
+        name = "rnn"
+    loaded: Loaded = [
+        (embedding, reader.take("embedding.weight", embedding.shape)),
+        *_read_layer(module.layer, reader, prefix=f"{name}."),
+        (head.kernel, reader.take("fc.weight", head.kernel.shape[::-1]).T),
+    ]
+    if head.bias is not None:
+        loaded.append((head.bias, reader.take("fc.bias", head.bias.shape)))
+    return loaded
+
+
+def _read_layer(layer: nn.RecurrentLayer, reader: StateDictReader, *, prefix: str) -> Loaded:
+    _check_layer(layer)
+    for name in reader.names():
+        if name.startswith(f"{prefix}weight_hr_"):
+            raise ValueError(f"state_dict[{name!r}]: expected no projection (proj_size=0), which we do not have")
+    has_bias = any(name.startswith(f"{prefix}bias_") for name in reader.names())
+    loaded: Loaded = []
+    for suffix, cell in _cells(layer):
+        arrays = []
+        for stem, shape in torch_shapes(cell).items():
+            absent = stem.startswith("bias") and not has_bias
+            arrays.append(np.zeros(shape, np.float32) if absent else reader.take(f"{prefix}{stem}_{suffix}", shape))
+        ours = ours_from_torch(cell, TorchWeights(*arrays))
+        loaded += [(getattr(cell, name), value) for name, value in ours.items()]
+    return loaded
+
+
+def _write_layer(layer: nn.RecurrentLayer, *, prefix: str) -> dict[str, np.ndarray]:
+    _check_layer(layer)
+    state_dict = {}
+    for suffix, cell in _cells(layer):
+        names = ("w_x", "w_h", "b", "b_hn") if isinstance(cell, nn.GRUCell) else ("w_x", "w_h", "b")
+        weights = torch_from_ours(cell, {name: _export(getattr(cell, name)) for name in names})
+        state_dict |= {f"{prefix}{stem}_{suffix}": value for stem, value in weights._asdict().items()}
+    return state_dict
+
+
+def _check_layer(layer: nn.RecurrentLayer) -> None:
+    if not isinstance(layer, nn.LSTM | nn.GRU | nn.Elman):
+        raise ValueError(
+            f"module: expected nn.LSTM, nn.GRU, nn.Elman or models.TextClassifier, got {type(layer).__name__}"
+        )
+    if layer.cells[0].core_cell.name == "gru_reset_before":
+        raise ValueError("module: expected a GRU with reset_after=True, as PyTorch's is, got reset_after=False")
+
+
+def _cells(layer: nn.RecurrentLayer) -> Iterator[tuple[str, nn.RecurrentCell]]:
+    """The cells with the end of their names, in PyTorch's order: l0, l0_reverse, l1, ..."""
+    for k, cell in enumerate(layer.cells):
+        depth, direction = divmod(k, layer.num_directions)
+        yield f"l{depth}{'_reverse' if direction else ''}", cell
+
+
+def _layer_name(layer: nn.RecurrentLayer) -> str:
+    return "lstm" if isinstance(layer, nn.LSTM) else "gru" if isinstance(layer, nn.GRU) else "rnn"
+
+
+def _export(param: nnx.Param) -> np.ndarray:
+    array = np.array(param[...])
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array

@@ -1,0 +1,4 @@
+"""Models made of the layers."""
+
+from jaxrnn.models.classifier import TextClassifier as TextClassifier
+from jaxrnn.models.classifier import num_parameters as num_parameters

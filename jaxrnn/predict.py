@@ -1,0 +1,48 @@
+"""Classifies texts: `python -m jaxrnn.predict RUN_DIR [TEXT ...] [--json]`; without TEXT, one a line from stdin."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxrnn import build
+from jaxrnn.command_line import ArgumentParser, run
+from jaxrnn.tasks import class_probabilities
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Prints, for each text, its most probable class and the probability; returns the exit status."""
+    parser = ArgumentParser(
+        prog="python -m jaxrnn.predict", description="Classifies texts with a run's best checkpoint."
+    )
+    parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="folder of a training run")
+    parser.add_argument("texts", metavar="TEXT", nargs="*", help="texts; none: one a line from standard input")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a text, with all probabilities")
+    options = parser.parse_args(arguments)
+
+    classifier = build.load_classifier(options.run_dir)
+    texts = options.texts or _read_lines()
+    if not texts:
+        return 0
+    evaluation = classifier.evaluate(texts, np.zeros(len(texts), np.int32))
+    for text, probabilities in zip(texts, np.asarray(class_probabilities(evaluation.logits)), strict=True):
+        best = int(probabilities.argmax())
+        label, probability = classifier.label_names[best], float(probabilities[best])
+        if options.json:
+            by_label = dict(zip(classifier.label_names, map(float, probabilities), strict=True))
+            record = {"text": text, "label": label, "probability": probability, "probabilities": by_label}
+            print(json.dumps(record, ensure_ascii=False))
+        else:
+            print(f"{label}\t{probability:.3f}\t{' '.join(text.split())[:80]}")
+    return 0
+
+
+def _read_lines() -> list[str]:
+    # Bytes that are not UTF-8 become U+FFFD: one odd line should not cost the answers to the others.
+    return sys.stdin.buffer.read().decode("utf-8", errors="replace").splitlines()
+
+
+if __name__ == "__main__":
+    run(main)

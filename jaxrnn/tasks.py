@@ -1,0 +1,34 @@
+"""What a training step minimises and what is measured: classification."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from jaxrnn.typing import AnyArray
+
+
+def classification_loss(logits: AnyArray, labels: AnyArray) -> Array:
+    """Cross-entropy of each example, in nats, `[batch]`.
+
+    Args:
+      logits: `[batch, classes]`, softmax; or `[batch, 1]`, the logit of class 1 of two, logistic.
+      labels: class numbers, `[batch]`.
+    """
+    if logits.shape[-1] == 1:
+        return optax.sigmoid_binary_cross_entropy(logits[:, 0], labels.astype(logits.dtype))
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def predicted_class(logits: AnyArray) -> Array:
+    """The most probable class of each example, `[batch]`; at a tie the lower number."""
+    if logits.shape[-1] == 1:
+        return (logits[:, 0] > 0).astype(jnp.int32)
+    return logits.argmax(-1).astype(jnp.int32)
+
+
+def class_probabilities(logits: AnyArray) -> Array:
+    """Probability of each class, `[batch, classes]`, also for two classes that share a logit."""
+    if logits.shape[-1] == 1:
+        return jax.nn.softmax(jnp.concatenate([jnp.zeros_like(logits), logits], -1))
+    return jax.nn.softmax(logits)

@@ -1,0 +1,145 @@
+"""Trains a text classifier: `python -m jaxrnn.train [CONFIG.toml] [key=value ...]`."""
+
+import argparse
+import importlib.metadata
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import build
+from jaxrnn.command_line import ArgumentParser, run
+from jaxrnn.config import Config, describe_keys, differences, load_config, to_toml
+from jaxrnn.data import Vocabulary
+from jaxrnn.errors import InputError
+from jaxrnn.models import num_parameters
+from jaxrnn.training import (
+    Checkpoints,
+    Interrupted,
+    RunFolder,
+    Trainer,
+    TrainState,
+    fit,
+    make_evaluate,
+    make_train_step,
+    split_model,
+    start_or_resume,
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Trains a run, or goes on with one that was stopped; returns the exit status."""
+    start = time.monotonic()
+    config = _parse(arguments)
+    folder = _open_folder(config)
+    if folder.result.exists():
+        print(f"{folder.path}: this run is complete (see {folder.result}); for another, choose another run_dir")
+        return 0
+
+    # Text to batches of token numbers.
+    data = build.build_data(config)
+    _write_or_compare(folder, data)
+    seconds_preparing = time.monotonic() - start
+
+    # The model, taken apart into parameters and a pure function of them, and the optimiser.
+    classifier = build.build_model(config, num_tokens=len(data.vocabulary), num_classes=len(data.label_names))
+    model = split_model(classifier)
+    optimizer = build.build_optimizer(config)
+
+    def fresh() -> TrainState:
+        parameters = build.with_vectors(config, model.parameters, data.vocabulary)
+        return TrainState(jnp.zeros((), jnp.int32), parameters, optimizer.init(parameters))
+
+    # Training, from the start or from the latest checkpoint.
+    trainer = Trainer(
+        train_step=make_train_step(model, optimizer, config.seed),
+        evaluate=make_evaluate(model),
+        train=data.train,
+        validation=data.validation,
+        folder=folder,
+        checkpoints=Checkpoints(folder.checkpoints),
+        num_epochs=config.train.epochs,
+        max_steps=config.train.max_steps,
+        checkpoint_every_seconds=config.train.checkpoint_every_seconds,
+    )
+    try:
+        position = fit(trainer, *start_or_resume(trainer, fresh))
+        parameters, _ = trainer.checkpoints.restore_best(model.parameters)
+    except Interrupted as interrupted:
+        print(f"stopped by {interrupted}; everything is saved, and the same command goes on from here")
+        return interrupted.exit_status
+    finally:
+        trainer.checkpoints.close()
+
+    # The best checkpoint on the test split: once, at the end.
+    test = trainer.evaluate(parameters, data.test.in_order()).totals
+    result = {
+        "test_loss": test.mean_loss,
+        "test_accuracy": test.accuracy,
+        "test_examples": test.examples,
+        "validation_loss": position.best_loss,
+        "best_step": position.best_step,
+        "num_parameters": num_parameters(classifier),
+        "seconds_preparing": round(seconds_preparing, 1),
+        "seconds_training": round(position.seconds, 1),
+        **_environment(),
+    }
+    folder.write_json(folder.result, result)
+    print(f"test loss {test.mean_loss:.4f}, test accuracy {100 * test.accuracy:.2f} % ({test.examples:,} examples)")
+    print(f"best step {position.best_step}; everything is in {folder.path}")
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> Config:
+    parser = ArgumentParser(
+        prog="python -m jaxrnn.train",
+        usage="%(prog)s [CONFIG.toml] [key=value ...]",
+        description="Trains a text classifier. Without CONFIG.toml: the quickstart, which needs no download.",
+        epilog=f"keys:\n{describe_keys()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("arguments", nargs="*", metavar="CONFIG.toml | key=value", help="a config, then changes to it")
+    words = parser.parse_args(arguments).arguments
+    path, overrides = (Path(words[0]), words[1:]) if words and "=" not in words[0] else (None, words)
+    return load_config(path, overrides)
+
+
+def _open_folder(config: Config) -> RunFolder:
+    folder = RunFolder.create(Path(config.run_dir).expanduser())
+    if not folder.config.exists():
+        folder.write_text(folder.config, to_toml(config))
+    elif different := differences(load_config(folder.config, []), config):
+        raise InputError(
+            f"run_dir {folder.path}: holds a run with another config ({'; '.join(different)}); "
+            "choose another run_dir, or the same config to go on with it"
+        )
+    return folder
+
+
+def _write_or_compare(folder: RunFolder, data: build.Data) -> None:
+    if not folder.vocabulary.exists():
+        folder.write_json(folder.labels, data.label_names)
+        data.vocabulary.save(folder.vocabulary)
+    elif (Vocabulary.load(folder.vocabulary).tokens, folder.read_labels()) != (
+        data.vocabulary.tokens,
+        data.label_names,
+    ):
+        raise InputError(f"run_dir {folder.path}: data.source has changed since this run began; choose another run_dir")
+
+
+def _environment() -> dict[str, Any]:
+    packages = ("jaxrnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "datasets", "spacy", "numpy")
+    return {
+        "device": build.device_name(),
+        "num_devices": jax.device_count(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+if __name__ == "__main__":
+    run(main)

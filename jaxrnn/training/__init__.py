@@ -1,0 +1,15 @@
+"""Training: the step, the loop around it, checkpoints, and the run's folder."""
+
+from jaxrnn.training.checkpoint import Checkpoints as Checkpoints
+from jaxrnn.training.checkpoint import Position as Position
+from jaxrnn.training.interrupt import Interrupted as Interrupted
+from jaxrnn.training.loop import Trainer as Trainer
+from jaxrnn.training.loop import fit as fit
+from jaxrnn.training.loop import start_or_resume as start_or_resume
+from jaxrnn.training.run_folder import RunFolder as RunFolder
+from jaxrnn.training.step import Evaluation as Evaluation
+from jaxrnn.training.step import Parameters as Parameters
+from jaxrnn.training.step import TrainState as TrainState
+from jaxrnn.training.step import make_evaluate as make_evaluate
+from jaxrnn.training.step import make_train_step as make_train_step
+from jaxrnn.training.step import split_model as split_model

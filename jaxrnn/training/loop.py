@@ -1,0 +1,159 @@
+"""The loop of training: steps, validation after each epoch, checkpoints, metrics, and a stop at any time."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import jax
+
+from jaxrnn.data import Batch, BucketedBatches
+from jaxrnn.errors import InputError
+from jaxrnn.training.checkpoint import Checkpoints, Position
+from jaxrnn.training.curves import draw_curves
+from jaxrnn.training.interrupt import InterruptGuard
+from jaxrnn.training.progress import ProgressDisplay, format_duration
+from jaxrnn.training.run_folder import RunFolder
+from jaxrnn.training.step import Evaluation, Parameters, Totals, TrainState
+
+logger = logging.getLogger("jaxrnn")
+
+LOG_EVERY_STEPS = 50  # steps that a training line of metrics.jsonl sums up
+
+
+class Trainer(NamedTuple):
+    """What a run is made of."""
+
+    train_step: Callable[[TrainState, Batch], tuple[TrainState, Totals]]
+    evaluate: Callable[[Parameters, Iterable[Batch]], Evaluation]
+    train: BucketedBatches
+    validation: BucketedBatches
+    folder: RunFolder
+    checkpoints: Checkpoints
+    num_epochs: int
+    max_steps: int | None
+    checkpoint_every_seconds: float
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run."""
+        return min(self.num_epochs * self.train.num_batches, self.max_steps or math.inf)  # type: ignore[return-value]
+
+
+def fit(trainer: Trainer, state: TrainState, position: Position) -> Position:
+    """Trains from a state and position to the end.
+
+    After each epoch the validation loss is measured and, if it is the lowest, the parameters are kept as the best.
+
+    Returns:
+      The position after the last step, with the best step.
+
+    Raises:
+      Interrupted: SIGINT or SIGTERM came; everything is saved.
+      InputError: the loss is not finite.
+    """
+    step = int(state.step)
+    with InterruptGuard() as guard, ProgressDisplay(total=trainer.num_steps, completed=step) as display:
+        while position.epoch < trainer.num_epochs and step < trainer.num_steps:
+            state, position = _train_epoch(trainer, state, position, guard, display)
+            step = int(state.step)
+            position = _validate(trainer, state, position, display)
+            trainer.checkpoints.save_latest(state, position)
+    return position
+
+
+def _train_epoch(
+    trainer: Trainer, state: TrainState, position: Position, guard: InterruptGuard, display: ProgressDisplay
+) -> tuple[TrainState, Position]:
+    start = last_save = time.monotonic()
+    begun = position
+    step = int(state.step)
+    batches = trainer.train.epoch(position.epoch, start=position.batch)
+    batch = next(batches, None)
+    while batch is not None and step < trainer.num_steps:
+        state, totals = trainer.train_step(state, batch)
+        batch = next(batches, None)  # prepared here while the device is at work
+        step += 1
+        position = position._replace(
+            batch=position.batch + 1,
+            totals=position.totals.plus(totals),
+            window=position.window.plus(totals),
+            seconds=begun.seconds + time.monotonic() - start,
+        )
+        if not math.isfinite(position.totals.loss):
+            raise InputError(f"step {step}: the loss is not finite; try a lower optim.learning_rate")
+        rate = (position.totals.tokens - begun.totals.tokens) / (position.seconds - begun.seconds)
+        if position.window.examples and step % LOG_EVERY_STEPS == 0:
+            _record(trainer, step, position, "train", position.window, tokens_per_second=round(rate, 1))
+            position = position._replace(window=Totals())
+        display.update(step, _describe(f"epoch {position.epoch + 1}/{trainer.num_epochs}", position.totals, rate))
+        due = time.monotonic() - last_save >= trainer.checkpoint_every_seconds
+        if due or guard.signal_number is not None:
+            trainer.checkpoints.save_latest(state, position)
+            last_save = time.monotonic()
+        guard.raise_if_set()
+    return state, position
+
+
+def _validate(trainer: Trainer, state: TrainState, position: Position, display: ProgressDisplay) -> Position:
+    start = time.monotonic()
+    step = int(state.step)
+    totals = trainer.evaluate(state.parameters, trainer.validation.in_order()).totals
+    seconds = position.seconds + time.monotonic() - start
+    is_best = totals.mean_loss < position.best_loss
+    trained = position.totals
+    position = position._replace(seconds=seconds)
+    if is_best:
+        trainer.checkpoints.save_best(step, state.parameters)
+        position = position._replace(best_loss=totals.mean_loss, best_step=step)
+    _record(
+        trainer, step, position, "validation", totals, train_loss=trained.mean_loss, train_accuracy=trained.accuracy
+    )
+    draw_curves(trainer.folder.read_metrics(), trainer.folder.curves, trainer.folder.path.name)
+    display.print(
+        f"epoch {position.epoch + 1}/{trainer.num_epochs} done after {format_duration(seconds)}: "
+        f"{_describe('train', trained)}; {_describe('validation', totals)}{', the best so far' if is_best else ''}"
+    )
+    return position._replace(epoch=position.epoch + 1, batch=0, totals=Totals())
+
+
+def _record(trainer: Trainer, step: int, position: Position, split: str, totals: Totals, **extra: float) -> None:
+    trainer.folder.append_metrics(
+        {
+            "step": step,
+            "epoch": position.epoch + 1,
+            "split": split,
+            "loss": totals.mean_loss,
+            "accuracy": totals.accuracy,
+            "seconds": round(position.seconds, 2),
+            **extra,
+        }
+    )
+
+
+def _describe(name: str, totals: Totals, tokens_per_second: float | None = None) -> str:
+    rate = "" if tokens_per_second is None else f", {tokens_per_second:,.0f} tokens/s"
+    return f"{name} loss {totals.mean_loss:.4f}, accuracy {100 * totals.accuracy:.2f} %{rate}"
+
+
+def start_or_resume(trainer: Trainer, fresh: Callable[[], TrainState]) -> tuple[TrainState, Position]:
+    """The state and position of the latest checkpoint, or a fresh start.
+
+    Args:
+      trainer: the run.
+      fresh: makes the first state.
+    """
+    like = jax.eval_shape(fresh)
+    restored = trainer.checkpoints.restore_latest(like)
+    if restored is None:
+        trainer.folder.rewind_metrics(-1)
+        return fresh(), Position()
+    state, position = restored
+    step = int(state.step)
+    trainer.folder.rewind_metrics(step)
+    logger.info(
+        "resuming at step %d of %d (epoch %d of %d) from %s",
+        step, trainer.num_steps, min(position.epoch + 1, trainer.num_epochs), trainer.num_epochs, trainer.folder.path,
+    )  # fmt: skip
+    return state, position

@@ -1,0 +1,136 @@
+"""One step of training and one of evaluation: pure jitted functions of a flat dictionary of parameters."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+
+from jaxrnn.data import Batch
+from jaxrnn.tasks import classification_loss, predicted_class
+
+Parameters = dict[str, Array]
+
+
+class Totals(NamedTuple):
+    """Sums over examples, from which means are taken; each a scalar."""
+
+    loss: Any = 0.0
+    correct: Any = 0
+    examples: Any = 0
+    tokens: Any = 0
+
+    def plus(self, other: "Totals") -> "Totals":
+        """The sums over both, as numbers of Python: float64 and integers of any size."""
+        return Totals(*(a + b.item() for a, b in zip(self, jax.device_get(other), strict=True)))
+
+    @property
+    def mean_loss(self) -> float:
+        """In nats an example."""
+        return self.loss / self.examples
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers, 0 to 1."""
+        return self.correct / self.examples
+
+
+class TrainState(NamedTuple):
+    """All that a step changes."""
+
+    step: Array  # int32 scalar, steps taken
+    parameters: Parameters
+    optimizer: optax.OptState
+
+
+class SplitModel(NamedTuple):
+    """A model taken apart: its parameters by name, and what rebuilds it from them."""
+
+    parameters: Parameters
+    merge: Callable[[Parameters], Any]
+
+
+def split_model(model: nnx.Module) -> SplitModel:
+    """Takes the parameters out of a model, under names such as "layer.cells.0.w_x"."""
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+    flat = {".".join(map(str, path)): (path, param) for path, param in nnx.to_flat_state(params)}
+
+    def merge(parameters: Parameters) -> Any:
+        state = [(path, param.replace(parameters[name])) for name, (path, param) in flat.items()]
+        return nnx.merge(graph, nnx.from_flat_state(state), rest)
+
+    return SplitModel({name: param[...] for name, (_, param) in flat.items()}, merge)
+
+
+def make_train_step(
+    model: SplitModel, optimizer: optax.GradientTransformation, seed: int
+) -> Callable[[TrainState, Batch], tuple[TrainState, Totals]]:
+    """The jitted training step; the state that it is given is used up (donated).
+
+    Dropout's random numbers depend on the seed and the number of the step alone, so a resumed run draws the same.
+    """
+
+    @jax.jit(donate_argnums=0)
+    def train_step(
+        state: TrainState, tokens: Array, lengths: Array, labels: Array, weights: Array
+    ) -> tuple[TrainState, Totals]:
+        def mean_loss(parameters: Parameters) -> tuple[Array, Totals]:
+            key = jax.random.fold_in(jax.random.key(seed), state.step)
+            network = model.merge(parameters)
+            network.train()
+            logits = network(tokens, lengths, rngs=nnx.Rngs(dropout=key))
+            totals = _totals(logits, lengths, labels, weights)
+            return totals.loss / totals.examples, totals
+
+        gradients, totals = jax.grad(mean_loss, has_aux=True)(state.parameters)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
+        parameters = optax.apply_updates(state.parameters, updates)
+        return TrainState(state.step + 1, parameters, optimizer_state), totals
+
+    return lambda state, batch: train_step(state, batch.tokens, batch.lengths, batch.labels, batch.weights)
+
+
+class Evaluation(NamedTuple):
+    """Sums over the examples, and their logits `[num_examples, classes]` in the data's order."""
+
+    totals: Totals
+    logits: np.ndarray
+
+
+def make_evaluate(model: SplitModel) -> Callable[[Parameters, Iterable[Batch]], Evaluation]:
+    """The evaluation of parameters on batches, without dropout; compiled once for each shape of batch."""
+
+    @jax.jit
+    def forward(
+        parameters: Parameters, tokens: Array, lengths: Array, labels: Array, weights: Array
+    ) -> tuple[Array, Totals]:
+        network = model.merge(parameters)
+        network.eval()
+        logits = network(tokens, lengths)
+        return logits, _totals(logits, lengths, labels, weights)
+
+    def evaluate(parameters: Parameters, batches: Iterable[Batch]) -> Evaluation:
+        totals, indices, logits = Totals(), [], []
+        for batch in batches:
+            batch_logits, batch_totals = forward(parameters, batch.tokens, batch.lengths, batch.labels, batch.weights)
+            real = batch.indices >= 0
+            indices.append(batch.indices[real])
+            logits.append(np.asarray(batch_logits)[real])
+            totals = totals.plus(batch_totals)
+        return Evaluation(totals, np.concatenate(logits)[np.argsort(np.concatenate(indices))])
+
+    return evaluate
+
+
+def _totals(logits: Array, lengths: Array, labels: Array, weights: Array) -> Totals:
+    real = weights > 0
+    return Totals(
+        loss=jnp.where(real, classification_loss(logits, labels), 0).sum(),
+        correct=(real & (predicted_class(logits) == labels)).sum(dtype=jnp.int32),
+        examples=real.sum(dtype=jnp.int32),
+        tokens=lengths.sum(dtype=jnp.int32),
+    )

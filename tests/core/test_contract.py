@@ -1,0 +1,120 @@
+"""One contract: every backend equals the reference, over cells, shapes, dtypes, lengths, directions and states.
+
+A new entry of `BACKENDS` is tested by being there.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from core_cases import (
+    CELLS,
+    assert_trees_close,
+    draw_params,
+    draw_state,
+    garbage_in_padding,
+    run,
+    run_and_pull,
+)
+
+from jaxrnn import core
+from jaxrnn.core.dispatch import BACKENDS
+
+
+class Shape(NamedTuple):
+    time: int
+    batch: int
+    features: int
+    hidden: int
+
+
+SHAPES = {"plain": Shape(7, 6, 3, 5), "ones": Shape(1, 1, 1, 1)}
+# The second shape in float64 only, as compiling is what takes the time.
+SHAPES_AND_DTYPES = [("plain", "float32"), ("plain", "float64"), ("ones", "float64")]
+
+
+def draw_lengths(rng, time, batch):
+    """No lengths; random ones with 0, 1 and T among them; all equal; all T; all zero."""
+    mixed = rng.integers(0, time + 1, batch)
+    mixed[:3] = [0, 1, time][: len(mixed[:3])]
+    equal = np.full(batch, (time + 1) // 2)
+    return [None, rng.permutation(mixed), equal, np.full(batch, time), np.zeros(batch, int)]
+
+
+@pytest.fixture(params=[name for name in BACKENDS if name != "reference"])
+def backend(request):
+    return request.param
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", CELLS)
+class TestContract:
+    @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+    @pytest.mark.parametrize(("shape", "dtype"), SHAPES_AND_DTYPES)
+    def test_outputs_states_and_all_gradients(self, name, backend, shape, dtype, reverse, rng, tolerance):
+        time, batch, features, hidden = SHAPES[shape]
+        cell = CELLS[name]
+        params = draw_params(rng, cell, features, hidden, dtype)
+        x = rng.normal(size=(time, batch, features)).astype(dtype)
+        cotangents = rng.normal(size=(time, batch, hidden)).astype(dtype), draw_state(
+            rng, cell, batch, hidden, dtype=dtype
+        )
+        zero = cell.state_type(*(np.zeros((batch, hidden), dtype) for _ in cell.state_type._fields))
+        # A gradient's longest sum runs over time and batch together, its terms over features and hidden.
+        bound = tolerance(dtype, time * batch * (features + hidden), c=4)
+        for lengths in draw_lengths(rng, time, batch):
+            padded = x if lengths is None else garbage_in_padding(x, lengths)
+            for state in (zero, draw_state(rng, cell, batch, hidden, dtype=dtype)):
+                arguments = padded, params, state, lengths, cotangents
+                expected = run_and_pull(name, reverse=reverse, backend="reference")(*arguments)
+                actual = run_and_pull(name, reverse=reverse, backend=backend)(*arguments)
+                assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(expected))
+                assert_trees_close(actual, expected, bound)
+
+    def test_no_state_is_the_zero_state(self, name, backend, rng, tolerance):
+        time, batch, features, hidden = SHAPES["plain"]
+        params = draw_params(rng, CELLS[name], features, hidden)
+        x = rng.normal(size=(time, batch, features))
+        lengths = np.array([0, 1, 7, 3, 7, 2])
+        zero = jax.tree.map(np.zeros_like, draw_state(rng, CELLS[name], batch, hidden))
+        expected = run(name, x, params, lengths=lengths, state=zero, backend="reference")
+        actual = run(name, x, params, lengths=lengths, state=None, backend=backend)
+        assert_trees_close(actual, expected, tolerance("float64", features + hidden))
+
+    def test_second_derivatives(self, name, backend, rng, tolerance):
+        time, batch, features, hidden = 4, 3, 2, 3
+        cell = CELLS[name]
+        lengths = jnp.array([4, 0, 2])
+        arguments = (
+            rng.normal(size=(time, batch, features)),
+            draw_params(rng, cell, features, hidden),
+            draw_state(rng, cell, batch, hidden),
+        )
+
+        def derivatives(backend):
+            def loss(*arguments):
+                x, params, state = arguments
+                y, last = core.unroll(cell, x, params, lengths=lengths, state=state, backend=backend)
+                return jnp.sum(y**2) + sum(jnp.sum(part**3) for part in last)
+
+            def norm_of_gradient(*arguments):
+                gradients = jax.grad(loss, argnums=(0, 1, 2))(*arguments)
+                return sum(jnp.sum(g**2) for g in jax.tree.leaves(gradients))
+
+            return jax.jit(jax.grad(norm_of_gradient, argnums=(0, 1, 2)))(*arguments)
+
+        expected = derivatives("reference")
+        assert any(np.abs(leaf).max() > 0.1 for leaf in jax.tree.leaves(expected))
+        assert_trees_close(derivatives(backend), expected, tolerance("float64", time * batch * (features + hidden)))
+
+    @pytest.mark.parametrize(("time", "batch"), [(0, 2), (3, 0)], ids=["no_time", "no_rows"])
+    def test_empty_arrays(self, name, backend, time, batch, rng):
+        state = draw_state(rng, CELLS[name], batch, 4)
+        params = draw_params(rng, CELLS[name], 3, 4)
+        lengths = np.zeros(batch, int)
+        y, last = run(name, np.zeros((time, batch, 3)), params, lengths=lengths, state=state, backend=backend)
+        assert y.shape == (time, batch, 4)
+        for actual, expected in zip(last, state, strict=True):
+            np.testing.assert_array_equal(actual, expected)
