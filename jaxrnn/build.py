@@ -109,11 +109,12 @@ def build_model(config: Config, *, num_tokens: int, num_classes: int) -> TextCla
 
 
 def with_vectors(config: Config, parameters: Parameters, vocabulary: Vocabulary) -> Parameters:
-    """The parameters with pretrained word vectors in the embedding; words without one are zero."""
+    """The parameters with pretrained word vectors in the embedding; specials and words without one are zero."""
     if config.vectors.path is None:
         return parameters
-    vectors = load_vectors(config.vectors.path, vocabulary.tokens, features=config.model.embedding)
-    return parameters | {"embedding.embedding": jnp.asarray(vectors.matrix)}
+    vectors = load_vectors(config.vectors.path, vocabulary.words, features=config.model.embedding)
+    num_specials = len(vocabulary) - len(vocabulary.words)
+    return parameters | {"embedding.embedding": jnp.pad(jnp.asarray(vectors.matrix), ((num_specials, 0), (0, 0)))}
 
 
 def build_optimizer(config: Config) -> optax.GradientTransformation:

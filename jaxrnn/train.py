@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxrnn import build
 from jaxrnn.command_line import ArgumentParser, run
@@ -20,14 +19,15 @@ from jaxrnn.models import num_parameters
 from jaxrnn.training import (
     Checkpoints,
     Interrupted,
+    Position,
     RunFolder,
     Trainer,
     TrainState,
     fit,
     make_evaluate,
     make_train_step,
+    resume,
     split_model,
-    start_or_resume,
 )
 
 
@@ -50,10 +50,6 @@ def main(arguments: Sequence[str]) -> int:
     model = split_model(classifier)
     optimizer = build.build_optimizer(config)
 
-    def fresh() -> TrainState:
-        parameters = build.with_vectors(config, model.parameters, data.vocabulary)
-        return TrainState(jnp.zeros((), jnp.int32), parameters, optimizer.init(parameters))
-
     # Training, from the start or from the latest checkpoint.
     trainer = Trainer(
         train_step=make_train_step(model, optimizer, config.seed),
@@ -67,7 +63,11 @@ def main(arguments: Sequence[str]) -> int:
         checkpoint_every_seconds=config.train.checkpoint_every_seconds,
     )
     try:
-        position = fit(trainer, *start_or_resume(trainer, fresh))
+        start_state = resume(trainer, like=TrainState.initial(model.parameters, optimizer))
+        if start_state is None:
+            parameters = build.with_vectors(config, model.parameters, data.vocabulary)
+            start_state = TrainState.initial(parameters, optimizer), Position()
+        position = fit(trainer, *start_state)
         parameters, _ = trainer.checkpoints.restore_best(model.parameters)
     except Interrupted as interrupted:
         print(f"stopped by {interrupted}; everything is saved, and the same command goes on from here")

@@ -9,7 +9,7 @@ import datasets
 
 @contextmanager
 def quiet_datasets() -> Iterator[None]:
-    """Switches off the library's progress bars and all its messages (what fails also raises), and puts both back after."""
+    """Switches off the library's progress bars and its messages, and puts both back after; what fails still raises."""
     was_disabled = datasets.are_progress_bars_disabled()
     verbosity = datasets.logging.get_verbosity()
     datasets.disable_progress_bars()

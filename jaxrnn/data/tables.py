@@ -4,7 +4,7 @@ import csv
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -164,11 +164,12 @@ def _repair_encoding(path: Path, scratch: Path) -> Path:
 
 
 def _read_csv_header(path: Path, origin: str) -> list[str]:
-    with path.open(encoding="utf-8", newline="") as lines:
-        try:
-            header, first = next(csv.reader(lines), []), next(csv.reader(lines), [])
-        except csv.Error:  # a header of 100,000 characters, for one
-            return []
+    header, first = [], []
+    # The reader refuses a field of more than 131,072 characters; pandas will read it.
+    with path.open(encoding="utf-8", newline="") as lines, suppress(csv.Error):
+        reader = csv.reader(lines)
+        header = next(reader, [])
+        first = next(reader, [])
     # pandas takes the surplus for an index and moves every column; in later rows it finds the fault itself.
     if len(first) > len(header):
         raise InputError(

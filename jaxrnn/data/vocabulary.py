@@ -48,6 +48,11 @@ class Vocabulary:
         words = [token for token, count in counts.items() if count >= min_count and token not in SPECIALS]
         return cls(sorted(words, key=lambda token: (-counts[token], token))[:max_size])
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The tokens without the two specials."""
+        return self.tokens[len(SPECIALS) :]
+
     def __len__(self) -> int:
         return len(self.tokens)
 

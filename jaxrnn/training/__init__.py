@@ -5,7 +5,7 @@ from jaxrnn.training.checkpoint import Position as Position
 from jaxrnn.training.interrupt import Interrupted as Interrupted
 from jaxrnn.training.loop import Trainer as Trainer
 from jaxrnn.training.loop import fit as fit
-from jaxrnn.training.loop import start_or_resume as start_or_resume
+from jaxrnn.training.loop import resume as resume
 from jaxrnn.training.run_folder import RunFolder as RunFolder
 from jaxrnn.training.step import Evaluation as Evaluation
 from jaxrnn.training.step import Parameters as Parameters

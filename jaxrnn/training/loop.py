@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-import jax
-
 from jaxrnn.data import Batch, BucketedBatches
 from jaxrnn.errors import InputError
 from jaxrnn.training.checkpoint import Checkpoints, Position
@@ -137,18 +135,17 @@ def _describe(name: str, totals: Totals, tokens_per_second: float | None = None)
     return f"{name} loss {totals.mean_loss:.4f}, accuracy {100 * totals.accuracy:.2f} %{rate}"
 
 
-def start_or_resume(trainer: Trainer, fresh: Callable[[], TrainState]) -> tuple[TrainState, Position]:
-    """The state and position of the latest checkpoint, or a fresh start.
+def resume(trainer: Trainer, like: TrainState) -> tuple[TrainState, Position] | None:
+    """The state and position of the latest checkpoint, or None for a run that has none.
 
     Args:
       trainer: the run.
-      fresh: makes the first state.
+      like: a state with the shapes and dtypes that are expected.
     """
-    like = jax.eval_shape(fresh)
     restored = trainer.checkpoints.restore_latest(like)
     if restored is None:
         trainer.folder.rewind_metrics(-1)
-        return fresh(), Position()
+        return None
     state, position = restored
     step = int(state.step)
     trainer.folder.rewind_metrics(step)

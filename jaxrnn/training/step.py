@@ -46,6 +46,11 @@ class TrainState(NamedTuple):
     parameters: Parameters
     optimizer: optax.OptState
 
+    @classmethod
+    def initial(cls, parameters: Parameters, optimizer: optax.GradientTransformation) -> "TrainState":
+        """The state before the first step."""
+        return cls(jnp.zeros((), jnp.int32), parameters, optimizer.init(parameters))
+
 
 class SplitModel(NamedTuple):
     """A model taken apart: its parameters by name, and what rebuilds it from them."""

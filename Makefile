@@ -1,0 +1,44 @@
+# Everything starts here: `make train` and `make test` set up what they need on a fresh machine.
+
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS ?= quickstart,dev
+
+bin := $(VENV)/bin
+installed := $(VENV)/.installed
+
+.PHONY: help setup train test test-all fmt lint types check clean
+
+help:  ## What there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(installed)  ## Virtual environment with everything in it, at the versions of constraints.txt
+$(installed): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(bin)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]' -c constraints.txt
+	@touch $@
+
+train: setup  ## The quickstart: trains on BBC news, five classes, in about a minute
+	$(bin)/python -m jaxrnn.train configs/quickstart.toml
+
+test: setup  ## The tests, in under 5 minutes on 2 cores
+	$(bin)/python -m pytest
+
+test-all: setup  ## The slow tests too
+	$(bin)/python -m pytest -m 'not gpu'
+
+fmt: setup  ## Format the code
+	$(bin)/ruff format .
+
+lint: setup  ## Formatting, style, and which part may import which
+	$(bin)/ruff format --check .
+	$(bin)/ruff check .
+	$(bin)/lint-imports
+
+types: setup  ## Static types
+	$(bin)/pyright
+
+check: lint types test  ## All that CI checks
+
+clean:  ## Remove the virtual environment and caches, not the runs
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

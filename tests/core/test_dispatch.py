@@ -1,0 +1,135 @@
+"""Every complaint of the public functions names the argument, what was expected and what came."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn import core
+from jaxrnn.core.dispatch import BACKENDS
+
+X = jnp.ones((5, 2, 3))
+PARAMS = core.LSTMParams(jnp.ones((3, 4, 6)), jnp.ones((6, 4, 6)), jnp.ones((4, 6)))
+GRU_PARAMS = core.GRUParams(jnp.ones((3, 3, 6)), jnp.ones((6, 3, 6)), jnp.ones((3, 6)), jnp.ones(6))
+STATE = core.LSTMState(jnp.ones((2, 6)), jnp.ones((2, 6)))
+
+pytestmark = pytest.mark.usefixtures("unchecked_types")
+
+
+def refused(message, function, *args, **kwargs):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        function(*args, **kwargs)
+
+
+def test_valid_calls_pass():
+    core.lstm(X, PARAMS, lengths=np.array([5, 0]), state=STATE)
+    core.gru(X, GRU_PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("x", "got"),
+    [
+        (jnp.ones((5, 2)), "float32 [5, 2]"),
+        (jnp.ones((5, 2, 3, 1)), "float32 [5, 2, 3, 1]"),
+        (jnp.ones((5, 2, 3), int), "int32 [5, 2, 3]"),
+    ],
+)
+def test_x(x, got):
+    refused(f"x: expected floats [time, batch, features], got {got}", core.lstm, x, PARAMS)
+
+
+def test_weights():
+    lstm = core.lstm
+    refused(
+        "params.w_x: expected shape [3, 4, 6] for lstm, got [2, 4, 6]", lstm, X, PARAMS._replace(w_x=np.ones((2, 4, 6)))
+    )
+    refused("params.w_x: expected shape [7, 4, 6] for lstm, got [3, 4, 6]", lstm, np.ones((5, 2, 7)), PARAMS)
+    refused(
+        "params.w_h: expected shape [6, 4, 6] for lstm, got [6, 4, 5]", lstm, X, PARAMS._replace(w_h=np.ones((6, 4, 5)))
+    )
+    refused("params.b: expected shape [4, 6] for lstm, got [6]", lstm, X, PARAMS._replace(b=np.ones(6)))
+    refused("params.w_x: expected shape [3, 1, 6] for elman, got [3, 4, 6]", core.elman, X, PARAMS)
+
+
+def test_gru_bias():
+    refused(
+        "params.b_hn: expected an array [hidden] for reset_after=True, got None",
+        core.gru,
+        X,
+        GRU_PARAMS._replace(b_hn=None),
+    )
+    refused(
+        "params.b_hn: expected None for reset_after=False, which has no such bias, got an array",
+        core.gru,
+        X,
+        GRU_PARAMS,
+        reset_after=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        (np.array([5, 6]), "expected 0 to 5, the number of steps, got 5 to 6"),
+        (np.array([-1, 2]), "expected 0 to 5, the number of steps, got -1 to 2"),
+        (np.array([5, 4, 3]), "expected integers [2], got int64 [3]"),
+        (np.array([[5, 4]]), "expected integers [2], got int64 [1, 2]"),
+        (jnp.array([5.0, 4.0]), "expected integers [2], got float32 [2]"),
+        (np.array([True, False]), "expected integers [2], got bool [2]"),
+    ],
+)
+def test_lengths(lengths, message):
+    refused(f"lengths: {message}", core.lstm, X, PARAMS, lengths=lengths)
+
+
+def test_lengths_of_traced_values_are_checked_in_shape():
+    function = jax.jit(lambda lengths: core.lstm(X, PARAMS, lengths=lengths))
+    function(jnp.array([5, 3]))
+    with pytest.raises(ValueError, match=r"^lengths: expected integers \[2\], got int32 \[1\]"):
+        function(jnp.array([5]))
+
+
+def test_state():
+    refused("state: expected LSTMState, got GRUState", core.lstm, X, PARAMS, state=core.GRUState(STATE.h))
+    refused("state: expected LSTMState, got tuple", core.lstm, X, PARAMS, state=(STATE.h, STATE.c))
+    refused("state: expected GRUState, got LSTMState", core.gru, X, GRU_PARAMS, state=STATE)
+    refused("state.c: expected shape [2, 6], got [3, 6]", core.lstm, X, PARAMS, state=STATE._replace(c=np.ones((3, 6))))
+
+
+def test_names():
+    refused("activation: expected 'tanh' or 'relu', got 'gelu'", core.elman, X, PARAMS, activation="gelu")
+    known = ", ".join(sorted(BACKENDS))
+    refused(f"backend: expected None or one of {known}, got 'fast'", core.lstm, X, PARAMS, backend="fast")
+    refused(f"backend: expected None or one of {known}, got 'fast'", core.resolve_backend, "fast")
+
+
+def test_resolve_backend_says_why():
+    assert core.resolve_backend().name == "fused_scan"
+    assert core.resolve_backend().reason.startswith("chosen: ")
+    for name, backend in BACKENDS.items():
+        assert core.resolve_backend(name) == (name, f"asked for: {backend.description}")
+    assert "no forward mode" in core.resolve_backend("fused_scan").reason
+
+
+def test_a_named_backend_is_the_one_that_runs():
+    """Seen in the program: the reference projects the inputs inside its loop, the fused scan before it."""
+
+    def products_outside(backend):
+        program = jax.make_jaxpr(lambda x: core.lstm(x, PARAMS, backend=backend))(X)
+        names = []
+
+        def walk(jaxpr):
+            for eqn in jaxpr.eqns:
+                names.append(eqn.primitive.name)
+                if eqn.primitive.name != "scan":
+                    for value in eqn.params.values():
+                        if hasattr(getattr(value, "jaxpr", value), "eqns"):
+                            walk(getattr(value, "jaxpr", value))
+
+        walk(program.jaxpr)
+        return names.count("dot_general")
+
+    assert products_outside("reference") == 0
+    assert products_outside("fused_scan") == products_outside(None) == 1

@@ -1,0 +1,79 @@
+"""What the fused scan promises of its program: which products are inside the loops, and what the loops carry."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from core_cases import CELLS, draw_params, draw_state
+
+from jaxrnn import core
+
+TIME, BATCH, FEATURES, HIDDEN = 5, 2, 3, 7
+
+
+def equations(jaxpr):
+    """All equations of a jaxpr, also those inside others' parameters."""
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for value in eqn.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    yield from equations(inner)
+
+
+def scans_of_gradient(name, backend, rng):
+    """The forward and the reverse scan of the gradient of a sum over outputs and states, w.r.t. everything."""
+    cell = CELLS[name]
+    params = draw_params(rng, cell, FEATURES, HIDDEN, np.float32)
+    x = rng.normal(size=(TIME, BATCH, FEATURES)).astype(np.float32)
+    state = draw_state(rng, cell, BATCH, HIDDEN, dtype=np.float32)
+
+    def loss(x, params, state):
+        y, last = core.unroll(cell, x, params, lengths=jnp.array([5, 2]), state=state, backend=backend)
+        return y.sum() + sum(part.sum() for part in last)
+
+    program = jax.make_jaxpr(jax.grad(loss, argnums=(0, 1, 2)))(x, params, state)
+    scans = [eqn for eqn in equations(program.jaxpr) if eqn.primitive.name == "scan"]
+    assert len(scans) == 2
+    return scans
+
+
+def dot_shapes(scan):
+    """The shapes of both operands of every product in a scan's body."""
+    body = scan.params["jaxpr"].jaxpr
+    return [tuple(v.aval.shape for v in eqn.invars) for eqn in equations(body) if eqn.primitive.name == "dot_general"]
+
+
+def carry_shapes(scan):
+    first, count = scan.params["num_consts"], scan.params["num_carry"]
+    return [v.aval.shape for v in scan.invars[first : first + count]]
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_forward_loop_has_only_the_recurrent_products(name, rng):
+    forward, _ = scans_of_gradient(name, "fused_scan", rng)
+    gates = [product.gates.stop - product.gates.start for product in CELLS[name].products]
+    assert dot_shapes(forward) == [((BATCH, HIDDEN), (HIDDEN, g * HIDDEN)) for g in gates]
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_reverse_loop_has_only_the_transposed_products_and_carries_no_weight_gradient(name, rng):
+    _, reverse = scans_of_gradient(name, "fused_scan", rng)
+    gates = [product.gates.stop - product.gates.start for product in CELLS[name].products]
+    assert dot_shapes(reverse) == [((BATCH, g * HIDDEN), (g * HIDDEN, HIDDEN)) for g in reversed(gates)]
+    assert max(np.prod(shape) for shape in carry_shapes(reverse)) == BATCH * HIDDEN
+
+
+def test_the_reference_does_carry_the_weight_gradient(rng):
+    """So the checks above can fail."""
+    _, reverse = scans_of_gradient("lstm", "reference", rng)
+    assert (HIDDEN, 4, HIDDEN) in carry_shapes(reverse)
+    assert len(dot_shapes(reverse)) > 1
+
+
+def test_forward_mode_is_refused(rng):
+    params = draw_params(rng, CELLS["lstm"], FEATURES, HIDDEN, np.float32)
+    x = jnp.ones((TIME, BATCH, FEATURES))
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(lambda x: core.lstm(x, params), (x,), (x,))
