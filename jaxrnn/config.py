@@ -61,7 +61,7 @@ class DataConfig:
     lowercase: bool = _option(True, "lowercase the tokens")
     vocabulary_size: int = _option(25_000, "most frequent training tokens to keep", COUNT)
     min_count: int = _option(1, "rarer training tokens are unknown words", COUNT)
-    max_shapes: int = _option(12, "padded lengths, that is compiled programs", COUNT)
+    max_shapes: int = _option(6, "padded lengths, that is compiled programs", COUNT)
     cache_dir: str = _option("~/.cache/jaxrnn", "folder for prepared data", TEXT)
 
 
@@ -82,7 +82,7 @@ class ModelConfig:
     num_layers: int = _option(1, "recurrent layers", COUNT)
     bidirectional: bool = _option(True, "read the text in both directions")
     dropout_rate: float = _option(0.5, "on the embedding, between layers and on the pooled state", RATE)
-    pooling: Literal["last", "mean", "max"] = _option("max", "which state stands for the text: final, mean, maximum")
+    pooling: Literal["last", "mean", "max"] = _option("mean", "which state stands for the text: final, mean, maximum")
     init: Literal["orthogonal", "torch"] = _option("orthogonal", "first weights; torch: as PyTorch draws them")
     dtype: Literal["float32", "bfloat16"] = _option("float32", "of the matrix products")
 
@@ -91,7 +91,7 @@ class ModelConfig:
 class OptimConfig:
     """Adam."""
 
-    learning_rate: float = _option(2e-3, "Adam's step size", POSITIVE)
+    learning_rate: float = _option(5e-3, "Adam's step size", POSITIVE)
     max_grad_norm: float | None = _option(None, "clip the gradient to this global norm", POSITIVE)
 
 
@@ -99,7 +99,7 @@ class OptimConfig:
 class TrainConfig:
     """How long to train, and how often to save."""
 
-    epochs: int = _option(8, "passes over the training examples", COUNT)
+    epochs: int = _option(5, "passes over the training examples", COUNT)
     max_steps: int | None = _option(None, "stop after this many steps", COUNT)
     batch_size: int = _option(32, "examples a step", COUNT)
     checkpoint_every_seconds: float = _option(60.0, "between the checkpoints inside an epoch", NOT_NEGATIVE)

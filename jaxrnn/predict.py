@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="folder of a training run")
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="texts; none: one a line from standard input")
     parser.add_argument("--json", action="store_true", help="print one JSON object a text, with all probabilities")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
 
     classifier = build.load_classifier(options.run_dir)
     texts = options.texts or _read_lines()

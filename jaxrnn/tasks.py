@@ -8,7 +8,7 @@ from jax import Array
 from jaxrnn.typing import AnyArray
 
 
-def classification_loss(logits: AnyArray, labels: AnyArray) -> Array:
+def classification_loss(logits: Array, labels: Array) -> Array:
     """Cross-entropy of each example, in nats, `[batch]`.
 
     Args:
@@ -20,7 +20,7 @@ def classification_loss(logits: AnyArray, labels: AnyArray) -> Array:
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
-def predicted_class(logits: AnyArray) -> Array:
+def predicted_class(logits: Array) -> Array:
     """The most probable class of each example, `[batch]`; at a tie the lower number."""
     if logits.shape[-1] == 1:
         return (logits[:, 0] > 0).astype(jnp.int32)

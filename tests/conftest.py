@@ -9,12 +9,16 @@ import pytest
 from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
-# Compiling takes most of these tests' time, and these two settings cut it to a fifth (measured: JAX 0.10.2, CPU). They
-# change how XLA makes machine code, nothing in JAX; `XLA_FLAGS= pytest` runs the tests as users run the library.
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0")
+# Compiling takes most of these tests' time, and this cuts it to a fifth (measured: JAX 0.10.2, CPU). It changes how XLA
+# makes machine code, nothing in JAX; `XLA_FLAGS= pytest` runs the tests as users run the library. A flag that XLA does
+# not know ends the process, and the second one, which does the most, is gone in 0.12.
+XLA_FLAGS = ["--xla_backend_optimization_level=0"]
+if jax.__version_info__ < (0, 11):
+    XLA_FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault("XLA_FLAGS", " ".join(XLA_FLAGS))
 
 # Nothing has imported jaxrnn yet. Only the packages that handle arrays: data and config carry no shapes.
-install_import_hook(["jaxrnn.core", "jaxrnn.nn", "jaxrnn.models", "jaxrnn.convert"], "beartype.beartype")
+install_import_hook(["jaxrnn.core", "jaxrnn.nn", "jaxrnn.convert"], "beartype.beartype")
 
 
 @pytest.fixture
@@ -46,3 +50,59 @@ def tolerance():
         return c * float(np.finfo(dtype).eps) * math.sqrt(reduction_length)
 
     return of
+
+
+@pytest.fixture(scope="session")
+def run_layer():
+    """A compiled run of a recurrent layer with all its gradients, by PyTorch's names, as NumPy arrays.
+
+    `(layer, x, lengths, state, d_y, d_state)`: d_y and d_state are the cotangents of outputs and final state, and
+    `weight_ih_l0.grad`, `x.grad`, `h_0.grad` and so on are what comes of them.
+    """
+    from flax import nnx
+
+    @nnx.jit
+    def run(layer, x, lengths, state, d_y, d_state):
+        def loss(layer, x, state):
+            y, last = layer(x, lengths=lengths, state=state)
+            return (y * d_y).sum() + sum((a * b).sum() for a, b in zip(last, d_state, strict=True)), (y, last)
+
+        return nnx.grad(loss, argnums=(0, 1, 2), has_aux=True)(layer, x, state)
+
+    def by_torchs_names(layer, x, lengths, state, d_y, d_state):
+        (d_layer, d_x, d_initial), (y, last) = run(layer, x, lengths, state, d_y, d_state)
+        found = {"y": y, "x.grad": d_x}
+        for name in last._fields:
+            found |= {f"{name}_n": getattr(last, name), f"{name}_0.grad": getattr(d_initial, name)}
+        for k in range(len(layer.cells)):
+            depth, direction = divmod(k, layer.num_directions)
+            end = f"l{depth}{'_reverse' * direction}.grad"
+            d_cell = {name: np.asarray(value[...]) for name, value in d_layer["cells"][k].items()}
+            d_bias_hh = d_cell["b"].copy()  # both of PyTorch's biases have the gradient of their sum,
+            if "b_hn" in d_cell:
+                d_bias_hh[2] = d_cell["b_hn"]  # but for the GRU's n gate, where they stay apart
+            rows = d_bias_hh.size
+            found |= {
+                f"weight_ih_{end}": np.moveaxis(d_cell["w_x"], 0, -1).reshape(rows, -1),
+                f"weight_hh_{end}": np.moveaxis(d_cell["w_h"], 0, -1).reshape(rows, -1),
+                f"bias_ih_{end}": d_cell["b"].reshape(rows),
+                f"bias_hh_{end}": d_bias_hh.reshape(rows),
+            }
+        return {name: np.asarray(value) for name, value in found.items()}
+
+    return by_torchs_names
+
+
+@pytest.fixture(scope="session")
+def assert_equal_to_torch():
+    """DESIGN section 5: every tensor within 1e-5 (float32) or 1e-12 (float64) of its largest magnitude."""
+
+    def check(actual, expected, dtype):
+        tolerance = {"float32": 1e-5, "float64": 1e-12}[dtype]
+        assert actual.keys() == expected.keys()
+        for name, value in expected.items():
+            assert actual[name].dtype == dtype, name
+            atol = tolerance * np.abs(value).max()
+            np.testing.assert_allclose(actual[name], value, rtol=0, atol=atol, err_msg=name)
+
+    return check

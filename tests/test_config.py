@@ -462,6 +462,7 @@ def test_reference_recipe():
             lowercase=False,
             vocabulary_size=25_000,
             min_count=1,
+            max_shapes=12,
         ),
         vectors=VectorsConfig(path="glove.6B.zip"),
         model=ModelConfig(

@@ -20,6 +20,7 @@ or faster on a CPU, as what is not stored need not be written and read (LSTM, B 
 """
 
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +36,7 @@ def fused_scan(
     """Unrolls the cell over x `[time, batch, features]`: outputs `[time, batch, hidden]` and the last state."""
     w_x, w_h, b, *extra = params
     u = project(zero_padding(mask, x), w_x, b)
-    h, state = _recurrence(cell, reverse, u, w_h, extra, state, mask)
+    h, state = cast(tuple[Array, State], _recurrence(cell, reverse, u, w_h, extra, state, mask))
     return zero_padding(mask, h), state
 
 

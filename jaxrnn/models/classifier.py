@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from jaxrnn import core, nn
+from jaxrnn import nn
 from jaxrnn.nn.initializers import InitName
 from jaxrnn.typing import AnyArray
 
@@ -114,7 +114,7 @@ class TextClassifier(nnx.Module):
             return jnp.concatenate(list(h[-self.layer.num_directions :]), axis=-1)
         if self.pooling == "mean":  # outputs past the length are zero
             return y.sum(0) / jnp.maximum(lengths, 1)[:, None]
-        mask = core.length_mask(lengths, y.shape[0])
+        mask = jnp.arange(y.shape[0])[:, None] < lengths
         maximum = jnp.where(mask[..., None], y, -jnp.inf).max(0, initial=-jnp.inf)
         return jnp.where((lengths > 0)[:, None], maximum, 0)
 

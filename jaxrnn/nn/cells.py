@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.typing import DTypeLike
 
 from jaxrnn import core
 from jaxrnn.nn.initializers import InitName, initial_params
 
 
-class RecurrentCell(nnx.RNNCellBase):
+class RecurrentCell(nnx.Module):
     """What the three cells share: weights w_x, w_h, b with a gate axis, and the step.
 
     Args of the cells' constructors:
@@ -33,8 +34,8 @@ class RecurrentCell(nnx.RNNCellBase):
         hidden_features: int,
         *,
         init: InitName,
-        dtype: jnp.dtype | None,
-        param_dtype: jnp.dtype,
+        dtype: DTypeLike | None,
+        param_dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         for name, value in {"in_features": in_features, "hidden_features": hidden_features}.items():
@@ -63,12 +64,11 @@ class RecurrentCell(nnx.RNNCellBase):
         """Axes of x that are features, for Flax's own RNN."""
         return 1
 
-    def initialize_carry(
-        self, input_shape: tuple[int, ...], rngs: nnx.Rngs | nnx.RngStream | None = None, **_: Any
-    ) -> Any:
-        """The zero state for inputs of shape `[*batch, features]`."""
+    def initialize_carry(self, input_shape: tuple[int, ...], rngs: nnx.Rngs | None = None) -> Any:
+        """The zero state for inputs of shape `[*batch, features]`; no random numbers are drawn."""
         shape = (*input_shape[:-1], self.hidden_features)
-        return self.core_cell.state_type(*(jnp.zeros(shape) for _ in self.core_cell.state_type._fields))
+        zeros = jnp.zeros(shape, jnp.promote_types(self.w_h[...].dtype, jnp.float32))
+        return self.core_cell.state_type(*(zeros for _ in self.core_cell.state_type._fields))
 
     def __call__(self, carry: Any, x: Array) -> tuple[Any, Array]:
         """One step: state `[*batch, hidden]` and input `[*batch, features]` to the new state and the output h."""
@@ -88,8 +88,8 @@ class ElmanCell(RecurrentCell):
         *,
         activation: Literal["tanh", "relu"] = "tanh",
         init: InitName = "orthogonal",
-        dtype: jnp.dtype | None = None,
-        param_dtype: jnp.dtype = jnp.float32,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
         super().__init__(
@@ -112,8 +112,8 @@ class LSTMCell(RecurrentCell):
         hidden_features: int,
         *,
         init: InitName = "orthogonal",
-        dtype: jnp.dtype | None = None,
-        param_dtype: jnp.dtype = jnp.float32,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
         super().__init__(
@@ -136,8 +136,8 @@ class GRUCell(RecurrentCell):
         *,
         reset_after: bool = True,
         init: InitName = "orthogonal",
-        dtype: jnp.dtype | None = None,
-        param_dtype: jnp.dtype = jnp.float32,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
         super().__init__(

@@ -5,6 +5,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 from jaxrnn import core
 
@@ -12,7 +13,7 @@ InitName = Literal["orthogonal", "torch"]
 
 
 def initial_params(
-    cell: core.Cell, key: Array, in_features: int, hidden_features: int, *, init: InitName, dtype: jnp.dtype
+    cell: core.Cell, key: Array, in_features: int, hidden_features: int, *, init: InitName, dtype: DTypeLike
 ) -> dict[str, Array]:
     """Draws w_x `[features, gates, hidden]`, w_h `[hidden, gates, hidden]` and b `[gates, hidden]`.
 
@@ -41,7 +42,7 @@ def initial_params(
     raise ValueError(f"init: expected 'orthogonal' or 'torch', got {init!r}")
 
 
-def _orthogonal(cell: core.Cell, key: Array, shapes: dict, dtype: jnp.dtype) -> dict[str, Array]:
+def _orthogonal(cell: core.Cell, key: Array, shapes: dict, dtype: DTypeLike) -> dict[str, Array]:
     key_x, key_h = jax.random.split(key)
 
     def per_gate(initializer: jax.nn.initializers.Initializer, key: Array, shape: tuple[int, int, int]) -> Array:
@@ -58,7 +59,7 @@ def _orthogonal(cell: core.Cell, key: Array, shapes: dict, dtype: jnp.dtype) -> 
     }
 
 
-def _torch_uniform(key: Array, shapes: dict, dtype: jnp.dtype) -> dict[str, Array]:
+def _torch_uniform(key: Array, shapes: dict, dtype: DTypeLike) -> dict[str, Array]:
     bound = shapes["b"][-1] ** -0.5
     keys = jax.random.split(key, 4)
 

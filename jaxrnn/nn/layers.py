@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.typing import DTypeLike
 
 from jaxrnn import core
 from jaxrnn.core.dispatch import BackendName
@@ -170,8 +171,8 @@ class Elman(RecurrentLayer):
         dropout_rate: float = 0.0,
         time_major: bool = False,
         init: InitName = "orthogonal",
-        dtype: jnp.dtype | None = None,
-        param_dtype: jnp.dtype = jnp.float32,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
         backend: BackendName | None = None,
         rngs: nnx.Rngs,
     ):
@@ -221,8 +222,8 @@ class LSTM(RecurrentLayer):
         dropout_rate: float = 0.0,
         time_major: bool = False,
         init: InitName = "orthogonal",
-        dtype: jnp.dtype | None = None,
-        param_dtype: jnp.dtype = jnp.float32,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
         backend: BackendName | None = None,
         rngs: nnx.Rngs,
     ):
@@ -256,8 +257,8 @@ class GRU(RecurrentLayer):
         dropout_rate: float = 0.0,
         time_major: bool = False,
         init: InitName = "orthogonal",
-        dtype: jnp.dtype | None = None,
-        param_dtype: jnp.dtype = jnp.float32,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
         backend: BackendName | None = None,
         rngs: nnx.Rngs,
     ):

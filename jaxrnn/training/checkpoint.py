@@ -1,7 +1,6 @@
 """Checkpoints of a run, by orbax: the latest two for resuming, the best one for evaluation. No pickle is involved."""
 
 import logging
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,20 +21,15 @@ class Position(NamedTuple):
     batch: int = 0  # batches of it that are done
     totals: Totals = Totals()  # of the epoch so far
     window: Totals = Totals()  # since the last line of metrics.jsonl
-    best_loss: float = math.inf  # lowest validation loss so far
+    best_loss: float | None = None  # lowest validation loss so far
     best_step: int = 0
     seconds: float = 0.0  # spent training and validating so far, over all starts
 
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object: the sums as lists, infinity as null."""
-        return self._asdict() | {"best_loss": None if math.isinf(self.best_loss) else self.best_loss}
-
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Position":
-        """The inverse of `to_json`."""
-        best_loss = math.inf if values["best_loss"] is None else values["best_loss"]
-        sums = {name: Totals(*values[name]) for name in ("totals", "window")}
-        return cls(**values | sums | {"best_loss": best_loss})
+        """From what JSON makes of `_asdict()`, where the sums have become lists."""
+        fields: dict[str, Any] = values | {name: Totals(*values[name]) for name in ("totals", "window")}
+        return cls(**fields)
 
 
 class Checkpoints:
@@ -56,7 +50,7 @@ class Checkpoints:
         """Saves everything that a resumed run needs; the files are written in the background."""
         step = int(state.step)
         if self._latest.latest_step() != step:
-            items = {"state": ocp.args.StandardSave(state), "position": ocp.args.JsonSave(position.to_json())}
+            items = {"state": ocp.args.StandardSave(state), "position": ocp.args.JsonSave(position._asdict())}
             self._latest.save(step, args=ocp.args.Composite(**items))
 
     def save_best(self, step: int, parameters: Parameters) -> None:

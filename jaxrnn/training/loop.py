@@ -99,7 +99,7 @@ def _validate(trainer: Trainer, state: TrainState, position: Position, display: 
     step = int(state.step)
     totals = trainer.evaluate(state.parameters, trainer.validation.in_order()).totals
     seconds = position.seconds + time.monotonic() - start
-    is_best = totals.mean_loss < position.best_loss
+    is_best = position.best_loss is None or totals.mean_loss < position.best_loss
     trained = position.totals
     position = position._replace(seconds=seconds)
     if is_best:

@@ -1,7 +1,7 @@
 """One step of training and one of evaluation: pure jitted functions of a flat dictionary of parameters."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -93,7 +93,7 @@ def make_train_step(
 
         gradients, totals = jax.grad(mean_loss, has_aux=True)(state.parameters)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
-        parameters = optax.apply_updates(state.parameters, updates)
+        parameters = cast(Parameters, optax.apply_updates(state.parameters, updates))
         return TrainState(state.step + 1, parameters, optimizer_state), totals
 
     return lambda state, batch: train_step(state, batch.tokens, batch.lengths, batch.labels, batch.weights)

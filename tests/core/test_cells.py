@@ -136,7 +136,7 @@ def test_step_with_leading_axes(name, axes, rng, x64):
     cell = CELLS[name]
     params = draw_params(rng, cell, FEATURES, HIDDEN)
     x, state = rng.normal(size=(*axes, FEATURES)), draw_state(rng, cell, *axes, HIDDEN)
-    new = core.step(cell, *jax.tree.map(jnp.asarray, (x, params, state)))
+    new = jax.jit(lambda *args: core.step(cell, *args))(x, params, state)
     for index in np.ndindex(*axes):
         expected = STEPS[name](x[index], tuple(part[index] for part in state), params)
         for actual, value in zip(new, expected, strict=True):
@@ -150,10 +150,10 @@ def test_derivatives_of_a_step_against_finite_differences(name, arguments):
     extra = params[3:]
     pre = jnp.asarray(np.random.default_rng(1).normal(size=(BATCH, CELLS[name].num_slots, HIDDEN)))
     # Central differences: their error is about the square of the step, 1e-5².
-    check_grads(lambda *a: CELLS[name].pointwise(*a, extra), (pre, state), order=1, modes=("rev",), eps=1e-5, rtol=1e-6)
-    check_grads(
-        jax.jit(lambda *a: core.step(CELLS[name], *a)), (x[0], params, state), order=1, modes=("rev",), eps=1e-5
-    )
+    pointwise = jax.jit(lambda *a: CELLS[name].pointwise(*a, extra))
+    check_grads(pointwise, (pre, state), order=1, modes=("rev",), eps=1e-5, rtol=1e-6)
+    step = jax.jit(lambda *a: core.step(CELLS[name], *a))
+    check_grads(step, (x[0], params, state), order=1, modes=("rev",), eps=1e-5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -176,14 +176,18 @@ def test_forward_mode_through_the_reference(name, arguments):
         return core.unroll(CELLS[name], x, params, state=state, backend="reference")
 
     tangents = jax.tree.map(lambda a: np.cos(3 * a), (x, state))
-    _, tangent_out = jax.jvp(f, (x, state), tangents)
-    out, pull = jax.vjp(f, x, state)
-    cotangents = jax.tree.map(lambda a: jnp.sin(5 * a), out)
 
     def inner(a, b):
         return sum(jnp.sum(p * q) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
-    np.testing.assert_allclose(inner(cotangents, tangent_out), inner(pull(cotangents), tangents), rtol=1e-12)
+    @jax.jit
+    def both(x, state, tangents):
+        _, tangent_out = jax.jvp(f, (x, state), tangents)
+        out, pull = jax.vjp(f, x, state)
+        cotangents = jax.tree.map(lambda a: jnp.sin(5 * a), out)
+        return inner(cotangents, tangent_out), inner(pull(cotangents), tangents)
+
+    np.testing.assert_allclose(*both(x, state, tangents), rtol=1e-12)
 
 
 def test_dtypes_products_in_the_weights_dtype_states_in_float32(rng):

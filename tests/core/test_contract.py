@@ -34,7 +34,6 @@ SHAPES = {"plain": Shape(7, 6, 3, 5), "ones": Shape(1, 1, 1, 1)}
 # Not their whole product, as compiling is what takes the time.
 CASES = [
     ("plain", "float32", False),
-    ("plain", "float32", True),
     ("plain", "float64", False),
     ("plain", "float64", True),
     ("ones", "float64", True),
@@ -70,7 +69,8 @@ class TestContract:
         zero = cell.state_type(*(np.zeros((batch, hidden), dtype) for _ in cell.state_type._fields))
         # A gradient's longest sum runs over time and batch together, its terms over features and hidden.
         bound = tolerance(dtype, time * batch * (features + hidden), c=4)
-        for lengths in draw_lengths(rng, time, batch):
+        all_lengths = draw_lengths(rng, time, batch)
+        for lengths in all_lengths if (shape, dtype) == ("plain", "float64") else all_lengths[1:]:
             padded = x if lengths is None else garbage_in_padding(x, lengths)
             for state in (zero, draw_state(rng, cell, batch, hidden, dtype=dtype)):
                 arguments = padded, params, state, lengths, cotangents
@@ -90,6 +90,8 @@ class TestContract:
         assert_trees_close(actual, expected, tolerance("float64", features + hidden))
 
     def test_second_derivatives(self, name, backend, rng, tolerance):
+        if name.startswith("elman"):
+            pytest.skip("the other three have every kind of product; each of these takes seconds to compile")
         time, batch, features, hidden = 4, 3, 2, 3
         cell = CELLS[name]
         lengths = jnp.array([4, 0, 2])

@@ -1,0 +1,27 @@
+import signal
+
+import pytest
+
+from jaxrnn.training.interrupt import Interrupted, InterruptGuard
+
+
+def test_the_first_signal_is_remembered_and_the_second_acts():
+    before = signal.getsignal(signal.SIGINT)
+    with InterruptGuard() as guard:
+        guard.raise_if_set()
+        signal.raise_signal(signal.SIGINT)
+        assert guard.signal_number == signal.SIGINT
+        with pytest.raises(Interrupted, match="SIGINT") as caught:
+            guard.raise_if_set()
+        assert caught.value.exit_status == 130
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_sigterm_too():
+    with InterruptGuard() as guard:
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Interrupted, match="SIGTERM") as caught:
+            guard.raise_if_set()
+    assert caught.value.exit_status == 143
