@@ -141,7 +141,7 @@ def test_a_complete_run_is_left_alone(run_dir, arguments, capsys):
 
 
 def test_another_config_in_the_same_folder_is_refused(run_dir, arguments):
-    with pytest.raises(InputError, match="holds a run with another config .*model.hidden.*9"):
+    with pytest.raises(InputError, match=r"holds a run with another config .*model.hidden.*9"):
         train.main(arguments(run_dir, "model.hidden=9"))
 
 
@@ -182,7 +182,7 @@ def test_changed_data_is_noticed(data, arguments, tmp_path):
     (run_dir / "result.json").unlink()
     with (changed / "train.jsonl").open("a") as file:
         file.write('\n{"text": "another word", "label": "good"}')
-    with pytest.raises(InputError, match="data.source has changed since this run began"):
+    with pytest.raises(InputError, match=r"data\.source has changed since this run began"):
         train.main(arguments(run_dir, source))
 
 

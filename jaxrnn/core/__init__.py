@@ -12,7 +12,7 @@ from jaxrnn.core.cells import Product as Product
 from jaxrnn.core.cells import elman_cell as elman_cell
 from jaxrnn.core.cells import gru_cell as gru_cell
 from jaxrnn.core.cells import step as step
-from jaxrnn.core.dispatch import check_lengths as check_lengths
+from jaxrnn.core.dispatch import checked_lengths as checked_lengths
 from jaxrnn.core.dispatch import elman as elman
 from jaxrnn.core.dispatch import gru as gru
 from jaxrnn.core.dispatch import lstm as lstm

@@ -27,7 +27,7 @@ from jaxrnn.core.cells import (
 from jaxrnn.core.fused_scan import fused_scan
 from jaxrnn.core.masking import length_mask
 from jaxrnn.core.reference import reference_scan
-from jaxrnn.typing import Inputs, Lengths, Outputs
+from jaxrnn.typing import AnyArray, Inputs, Lengths, Outputs
 
 BackendName = Literal["reference", "fused_scan"]
 
@@ -205,15 +205,31 @@ def unroll(
     reverse: bool = False,
     backend: BackendName | None = None,
 ) -> tuple[Outputs, State]:
-    """Unrolls any `Cell`; `lstm`, `gru` and `elman` are this function with the cell filled in."""
+    """Unrolls any `Cell`; `lstm`, `gru` and `elman` are this function with the cell filled in.
+
+    Args:
+      cell: the equations, one of this library's or one's own.
+      x: inputs, `[time, batch, features]`.
+      params: a NamedTuple that begins with w_x, w_h and b; what follows is given to the cell's pointwise function.
+      lengths: as in `lstm`.
+      state: as in `lstm`.
+      reverse: as in `lstm`.
+      backend: as in `lstm`.
+
+    Returns:
+      Outputs `[time, batch, hidden]` and the state after each row's last step.
+
+    Raises:
+      ValueError: as in `lstm`.
+    """
     run = BACKENDS[resolve_backend(backend).name].run
     x = jnp.asarray(x)
     params = jax.tree.map(jnp.asarray, params)
     _check_params(cell, x, params)
     time, batch, hidden = *x.shape[:2], params.w_h.shape[0]
-    check_lengths(lengths, time, batch)
+    mask = length_mask(checked_lengths(lengths, time, batch), time)
     state = _initial_state(cell, state, (batch, hidden), accumulator(params.w_h.dtype))
-    h, state = run(cell, x, params, state, length_mask(lengths, time), reverse)
+    h, state = run(cell, x, params, state, mask, reverse)
     return h.astype(x.dtype), state
 
 
@@ -228,18 +244,20 @@ def _check_params(cell: Cell, x: Array, params: Params) -> None:
             raise ValueError(f"params.{name}: expected shape {list(shape)} for {cell.name}, got {list(actual)}")
 
 
-def check_lengths(lengths: Lengths | None, time: int, batch: int) -> None:
-    """ValueError unless lengths are None or integers `[batch]` from 0 to `time`."""
+def checked_lengths(lengths: Lengths | None, time: int, batch: int) -> AnyArray | None:
+    """The lengths as an array, or None; ValueError unless they are integers `[batch]` from 0 to `time`."""
     if lengths is None:
-        return
+        return None
+    lengths = lengths if isinstance(lengths, Array) else np.asarray(lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer) or lengths.shape != (batch,):
         raise ValueError(f"lengths: expected integers [{batch}], got {lengths.dtype} {list(lengths.shape)}")
     if not isinstance(lengths, Tracer):  # inside jit the values are not known, and are the caller's promise
-        lengths = np.asarray(lengths)
-        if batch and not (lengths.min() >= 0 and lengths.max() <= time):
+        values = np.asarray(lengths)
+        if batch and not (values.min() >= 0 and values.max() <= time):
             raise ValueError(
-                f"lengths: expected 0 to {time}, the number of steps, got {lengths.min()} to {lengths.max()}"
+                f"lengths: expected 0 to {time}, the number of steps, got {values.min()} to {values.max()}"
             )
+    return lengths
 
 
 def _initial_state(cell: Cell, state: State | None, shape: tuple[int, int], dtype: jnp.dtype) -> State:

@@ -48,9 +48,9 @@ class RNN(nnx.Module):
             cell = self.cell
             y, state = core.unroll(cell.core_cell, x, cell.params, lengths=lengths, state=state, reverse=self.reverse)
         else:
-            core.check_lengths(lengths, *x.shape[:2])
+            mask = core.length_mask(core.checked_lengths(lengths, *x.shape[:2]), x.shape[0])
             state = self.cell.initialize_carry(x.shape[1:], rngs=nnx.Rngs(0)) if state is None else state
-            y, state = _scan(self.cell, x, state, core.length_mask(lengths, x.shape[0]), self.reverse)
+            y, state = _scan(self.cell, x, state, mask, self.reverse)
         return (y if self.time_major else y.swapaxes(0, 1)), state
 
 

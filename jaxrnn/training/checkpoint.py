@@ -66,8 +66,9 @@ class Checkpoints:
         step = self._latest.latest_step()
         if step is None:
             return None
-        items = {"state": ocp.args.StandardRestore(_abstract(like)), "position": ocp.args.JsonRestore()}
-        restored = self._latest.restore(step, args=ocp.args.Composite(**items))
+        restored = _restore(
+            self._latest, step, state=ocp.args.StandardRestore(_abstract(like)), position=ocp.args.JsonRestore()
+        )
         return TrainState(*restored["state"]), Position.from_json(restored["position"])
 
     def restore_best(self, like: Parameters) -> tuple[Parameters, int]:
@@ -75,13 +76,21 @@ class Checkpoints:
         step = self._best.latest_step()
         if step is None:
             raise InputError(f"{self._best.directory}: holds no checkpoint yet; train for at least one epoch")
-        args = ocp.args.Composite(parameters=ocp.args.StandardRestore(_abstract(like)))
-        return self._best.restore(step, args=args)["parameters"], step
+        restored = _restore(self._best, step, parameters=ocp.args.StandardRestore(_abstract(like)))
+        return restored["parameters"], step
 
     def close(self) -> None:
         """Waits until everything is written."""
         self._latest.close()
         self._best.close()
+
+
+def _restore(manager: ocp.CheckpointManager, step: int, **items: Any) -> Any:
+    try:
+        return manager.restore(step, args=ocp.args.Composite(**items))
+    except Exception as error:  # what a damaged file raises depends on which one, and on orbax's release
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(f"{manager.directory / str(step)}: the checkpoint cannot be read ({reason[:200]})") from error
 
 
 def _abstract(tree: Any) -> Any:

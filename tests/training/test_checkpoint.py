@@ -50,6 +50,17 @@ def test_nothing_saved(tmp_path):
         checkpoints.restore_best(state_at(0, 0.0).parameters)
 
 
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save_best(3, state_at(3, 1.0).parameters)
+    checkpoints.close()
+    for file in (tmp_path / "best" / "3" / "parameters").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"damaged")
+    with pytest.raises(InputError, match="best/3: the checkpoint cannot be read"):
+        Checkpoints(tmp_path).restore_best(state_at(0, 0.0).parameters)
+
+
 def test_a_saved_state_does_not_change_with_the_arrays_it_came_from(tmp_path):
     # The step donates its state: the checkpoint, written in the background, must have its own copy.
     import jax

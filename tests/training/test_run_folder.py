@@ -15,19 +15,19 @@ def test_create_takes_new_empty_and_run_folders(tmp_path):
 
 def test_create_refuses_other_folders(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="holds other files and no config.toml"):
+    with pytest.raises(InputError, match=r"holds other files and no config\.toml"):
         RunFolder.create(tmp_path)
-    with pytest.raises(InputError, match="run_dir .*notes.txt: cannot be written"):
+    with pytest.raises(InputError, match=r"run_dir .*notes\.txt: cannot be written"):
         RunFolder.create(tmp_path / "notes.txt")
     with pytest.raises(InputError, match="cannot be written"):
         RunFolder.create(tmp_path / "notes.txt" / "run")
 
 
 def test_open_names_what_is_missing(tmp_path):
-    with pytest.raises(InputError, match="expected the folder of a run, but it has no config.toml"):
+    with pytest.raises(InputError, match=r"expected the folder of a run, but it has no config\.toml"):
         RunFolder.open(tmp_path)
     (tmp_path / "config.toml").touch()
-    with pytest.raises(InputError, match="has no vocabulary.txt"):
+    with pytest.raises(InputError, match=r"has no vocabulary\.txt"):
         RunFolder.open(tmp_path)
 
 
