@@ -109,12 +109,17 @@ def build_model(config: Config, *, num_tokens: int, num_classes: int) -> TextCla
 
 
 def with_vectors(config: Config, parameters: Parameters, vocabulary: Vocabulary) -> Parameters:
-    """The parameters with pretrained word vectors in the embedding; specials and words without one are zero."""
+    """The parameters with pretrained vectors in the embedding.
+
+    Words without a vector keep their random one, and the specials `<unk>` and `<pad>` are zero.
+    """
     if config.vectors.path is None:
         return parameters
     vectors = load_vectors(config.vectors.path, vocabulary.words, features=config.model.embedding)
     num_specials = len(vocabulary) - len(vocabulary.words)
-    return parameters | {"embedding.embedding": jnp.pad(jnp.asarray(vectors.matrix), ((num_specials, 0), (0, 0)))}
+    embedding = parameters["embedding.embedding"]
+    words = jnp.where(vectors.found[:, None], vectors.matrix, embedding[num_specials:])
+    return parameters | {"embedding.embedding": embedding.at[:num_specials].set(0).at[num_specials:].set(words)}
 
 
 def build_optimizer(config: Config) -> optax.GradientTransformation:

@@ -165,14 +165,16 @@ _LSTM_SCALE = np.array([[0.5], [0.5], [1.0], [0.5]])
 
 def _lstm(pre: Array, state: LSTMState, extra: Params) -> LSTMState:
     a = _LSTM_SCALE.astype(pre.dtype)
-    i, f, g, o = jnp.moveaxis(a * jnp.tanh(a * pre) + (1 - a), -2, 0)
+    gates = a * jnp.tanh(a * pre) + (1 - a)
+    i, f, g, o = (gates[..., k, :] for k in range(4))
     c = f * state.c + i * g
     return LSTMState(h=o * jnp.tanh(c), c=c)
 
 
 def _gru_reset_after(pre: Array, state: GRUState, extra: Params) -> GRUState:
     (b_hn,) = extra
-    r, z = jnp.moveaxis(sigmoid(pre[..., :2, :]), -2, 0)
+    rz = sigmoid(pre[..., :2, :])
+    r, z = rz[..., 0, :], rz[..., 1, :]
     n = jnp.tanh(pre[..., 2, :] + r * (pre[..., 3, :] + b_hn.astype(pre.dtype)))
     return GRUState(h=(1 - z) * n + z * state.h)
 
