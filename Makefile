@@ -41,4 +41,4 @@ types: setup  ## Static types
 check: lint types test  ## All that CI checks
 
 clean:  ## Remove the virtual environment and caches, not the runs
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv313 build *.egg-info .pytest_cache .ruff_cache .hypothesis

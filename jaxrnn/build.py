@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -22,6 +21,7 @@ from jaxrnn.data import (
     tokenize,
     truncate,
 )
+from jaxrnn.files import expand_user
 from jaxrnn.models import TextClassifier
 from jaxrnn.training import Checkpoints, Evaluation, Parameters, RunFolder, make_evaluate, split_model
 
@@ -68,9 +68,10 @@ def build_data(config: Config) -> Data:
     return Data(corpus.label_names, vocabulary, train, batches["validation"], batches["test"])
 
 
-def build_tokens(config: Config, texts: Sequence[str]) -> list[list[str]]:
-    """The tokens of each text."""
-    return tokenize(texts, lowercase=config.data.lowercase, cache_dir=Path(config.data.cache_dir).expanduser())
+def build_tokens(config: Config, texts: Sequence[str], *, cached: bool = True) -> list[list[str]]:
+    """The tokens of each text, from the cache if they were cut before."""
+    cache_dir = expand_user(config.data.cache_dir) if cached else None
+    return tokenize(texts, lowercase=config.data.lowercase, cache_dir=cache_dir)
 
 
 def build_batches(
@@ -141,7 +142,15 @@ class Classifier(NamedTuple):
 
     def evaluate(self, texts: Sequence[str], labels: np.ndarray) -> Evaluation:
         """Loss, right answers and logits of texts with labels."""
-        batches = build_batches(self.config, self.vocabulary, build_tokens(self.config, texts), labels)
+        return self._run(build_tokens(self.config, texts), labels)
+
+    def logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Logits `[num_texts, classes]` of texts, which leave no trace on disk."""
+        tokens = build_tokens(self.config, texts, cached=False)
+        return self._run(tokens, np.zeros(len(texts), np.int32)).logits
+
+    def _run(self, tokens: Sequence[Sequence[str]], labels: np.ndarray) -> Evaluation:
+        batches = build_batches(self.config, self.vocabulary, tokens, labels)
         model = build_model(self.config, num_tokens=len(self.vocabulary), num_classes=len(self.label_names))
         return make_evaluate(split_model(model))(self.parameters, batches.in_order())
 
@@ -152,13 +161,7 @@ def load_classifier(run_dir: Path) -> Classifier:
     config = load_config(folder.config, [])
     label_names, vocabulary = folder.read_labels(), Vocabulary.load(folder.vocabulary)
     model = build_model(config, num_tokens=len(vocabulary), num_classes=len(label_names))
-    checkpoints = Checkpoints(folder.checkpoints)
+    checkpoints = Checkpoints(folder.checkpoints, read_only=True)
     parameters, best_step = checkpoints.restore_best(split_model(model).parameters)
     checkpoints.close()
     return Classifier(config, label_names, vocabulary, parameters, best_step)
-
-
-def device_name() -> str:
-    """The device that computes, such as "cpu" or "gpu NVIDIA H200"."""
-    device = jax.devices()[0]
-    return device.platform if device.device_kind == device.platform else f"{device.platform} {device.device_kind}"

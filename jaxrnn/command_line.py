@@ -36,6 +36,9 @@ def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
     except BrokenPipeError:  # the reader of our output has gone: nothing is left to say, also at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
+    except OSError as error:  # a full disk, a name that is too long, a file that may not be read
+        print(f"error: {error}", file=sys.stderr)
+        status = 2
     except KeyboardInterrupt:
         status = 130
     sys.exit(status)

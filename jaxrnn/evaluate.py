@@ -16,16 +16,18 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="folder of a training run")
     parser.add_argument("--data", metavar="SOURCE", help="Hub name, folder or file; default: what the run trained on")
-    parser.add_argument("--split", default="test", help="train, validation or test (default: %(default)s)")
+    parser.add_argument(
+        "--split",
+        choices=("train", "validation", "test"),
+        default="test",
+        help="default: %(default)s; a SOURCE that has no splits is taken whole",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_intermixed_args(arguments)
 
     classifier = build.load_classifier(options.run_dir)
     if options.data is None:
-        splits = build.build_corpus(classifier.config).splits
-        if options.split not in splits:
-            parser.error(f"--split: expected one of {', '.join(splits)}, got {options.split!r}")
-        examples = splits[options.split]
+        examples = build.build_corpus(classifier.config).splits[options.split]
     else:
         examples = load_examples(options.data, split=options.split, label_names=classifier.label_names)
     totals = classifier.evaluate(examples.texts, examples.labels).totals

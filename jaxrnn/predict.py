@@ -1,6 +1,8 @@
 """Classifies texts: `python -m jaxrnn.predict RUN_DIR [TEXT ...] [--json]`; without TEXT, one a line from stdin."""
 
 import json
+import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +24,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object a text, with all probabilities")
     options = parser.parse_intermixed_args(arguments)
 
+    logging.getLogger("jaxrnn").setLevel(logging.WARNING)
     classifier = build.load_classifier(options.run_dir)
-    texts = options.texts or _read_lines()
+    # Bytes that are not UTF-8 become U+FFFD: one odd text should not cost the answers to the others.
+    texts = [os.fsencode(text).decode("utf-8", "replace") for text in options.texts] or _read_lines()
     if not texts:
         return 0
-    evaluation = classifier.evaluate(texts, np.zeros(len(texts), np.int32))
-    for text, probabilities in zip(texts, np.asarray(class_probabilities(evaluation.logits)), strict=True):
+    for text, probabilities in zip(texts, np.asarray(class_probabilities(classifier.logits(texts))), strict=True):
         best = int(probabilities.argmax())
         label, probability = classifier.label_names[best], float(probabilities[best])
         if options.json:
@@ -40,8 +43,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _read_lines() -> list[str]:
-    # Bytes that are not UTF-8 become U+FFFD: one odd line should not cost the answers to the others.
-    return sys.stdin.buffer.read().decode("utf-8", errors="replace").splitlines()
+    # Cut at "\n" alone: a text may hold characters that str.splitlines takes for line ends.
+    lines = sys.stdin.buffer.read().decode("utf-8", "replace").removesuffix("\n").split("\n")
+    return [] if lines == [""] else [line.removesuffix("\r") for line in lines]
 
 
 if __name__ == "__main__":

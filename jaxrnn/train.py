@@ -10,11 +10,12 @@ from typing import Any
 
 import jax
 
-from jaxrnn import build
+from jaxrnn import __version__, build
 from jaxrnn.command_line import ArgumentParser, run
 from jaxrnn.config import Config, describe_keys, differences, load_config, to_toml
 from jaxrnn.data import Vocabulary
 from jaxrnn.errors import InputError
+from jaxrnn.files import expand_user
 from jaxrnn.models import num_parameters
 from jaxrnn.training import (
     Checkpoints,
@@ -30,11 +31,15 @@ from jaxrnn.training import (
     split_model,
 )
 
+# Settings that may differ when a run goes on: they do not change its numbers.
+WITHOUT_EFFECT = ("data.cache_dir:", "train.checkpoint_every_seconds:")
+
 
 def main(arguments: Sequence[str]) -> int:
     """Trains a run, or goes on with one that was stopped; returns the exit status."""
     start = time.monotonic()
     config = _parse(arguments)
+    environment = _environment()
     folder = _open_folder(config)
     if folder.result.exists():
         print(f"{folder.path}: this run is complete (see {folder.result}); for another, choose another run_dir")
@@ -42,13 +47,16 @@ def main(arguments: Sequence[str]) -> int:
 
     # Text to batches of token numbers.
     data = build.build_data(config)
-    _write_or_compare(folder, data)
     seconds_preparing = time.monotonic() - start
 
     # The model, taken apart into parameters and a pure function of them, and the optimiser.
     classifier = build.build_model(config, num_tokens=len(data.vocabulary), num_classes=len(data.label_names))
     model = split_model(classifier)
     optimizer = build.build_optimizer(config)
+
+    # The run's folder gets its files once all of the input has been read.
+    parameters = build.with_vectors(config, model.parameters, data.vocabulary)
+    _describe_or_compare(folder, config, data)
 
     # Training, from the start or from the latest checkpoint.
     trainer = Trainer(
@@ -63,12 +71,9 @@ def main(arguments: Sequence[str]) -> int:
         checkpoint_every_seconds=config.train.checkpoint_every_seconds,
     )
     try:
-        start_state = resume(trainer, like=TrainState.initial(model.parameters, optimizer))
-        if start_state is None:
-            parameters = build.with_vectors(config, model.parameters, data.vocabulary)
-            start_state = TrainState.initial(parameters, optimizer), Position()
-        position = fit(trainer, *start_state)
-        parameters, _ = trainer.checkpoints.restore_best(model.parameters)
+        first = TrainState.initial(parameters, optimizer)
+        position = fit(trainer, *(resume(trainer, like=first) or (first, Position())))
+        parameters, best_step = trainer.checkpoints.restore_best(model.parameters)
     except Interrupted as interrupted:
         print(f"stopped by {interrupted}; everything is saved, and the same command goes on from here")
         return interrupted.exit_status
@@ -82,15 +87,15 @@ def main(arguments: Sequence[str]) -> int:
         "test_accuracy": test.accuracy,
         "test_examples": test.examples,
         "validation_loss": position.best_loss,
-        "best_step": position.best_step,
+        "best_step": best_step,
         "num_parameters": num_parameters(classifier),
         "seconds_preparing": round(seconds_preparing, 1),
         "seconds_training": round(position.seconds, 1),
-        **_environment(),
+        **environment,
     }
     folder.write_json(folder.result, result)
     print(f"test loss {test.mean_loss:.4f}, test accuracy {100 * test.accuracy:.2f} % ({test.examples:,} examples)")
-    print(f"best step {position.best_step}; everything is in {folder.path}")
+    print(f"best step {best_step}; everything is in {folder.path}")
     return 0
 
 
@@ -109,10 +114,12 @@ def _parse(arguments: Sequence[str]) -> Config:
 
 
 def _open_folder(config: Config) -> RunFolder:
-    folder = RunFolder.create(Path(config.run_dir).expanduser())
+    folder = RunFolder.create(expand_user(config.run_dir))
     if not folder.config.exists():
-        folder.write_text(folder.config, to_toml(config))
-    elif different := differences(load_config(folder.config, []), config):
+        return folder
+    different = differences(load_config(folder.config, []), config)
+    different = [line for line in different if not line.startswith(WITHOUT_EFFECT)]
+    if different:
         raise InputError(
             f"run_dir {folder.path}: holds a run with another config ({'; '.join(different)}); "
             "choose another run_dir, or the same config to go on with it"
@@ -120,10 +127,11 @@ def _open_folder(config: Config) -> RunFolder:
     return folder
 
 
-def _write_or_compare(folder: RunFolder, data: build.Data) -> None:
-    if not folder.vocabulary.exists():
+def _describe_or_compare(folder: RunFolder, config: Config, data: build.Data) -> None:
+    if not folder.config.exists():
         folder.write_json(folder.labels, data.label_names)
         data.vocabulary.save(folder.vocabulary)
+        folder.write_text(folder.config, to_toml(config))  # the last: it makes the folder that of a run
     elif (Vocabulary.load(folder.vocabulary).tokens, folder.read_labels()) != (
         data.vocabulary.tokens,
         data.label_names,
@@ -132,12 +140,12 @@ def _write_or_compare(folder: RunFolder, data: build.Data) -> None:
 
 
 def _environment() -> dict[str, Any]:
-    packages = ("jaxrnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "datasets", "spacy", "numpy")
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "datasets", "spacy", "numpy")
     return {
-        "device": build.device_name(),
+        "device": jax.devices()[0].device_kind,
         "num_devices": jax.device_count(),
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in packages},
+        "packages": {"jaxrnn": __version__} | {name: importlib.metadata.version(name) for name in packages},
     }
 
 

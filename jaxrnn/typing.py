@@ -1,4 +1,4 @@
-"""Names of axes and array types, used in every signature (checked at run time by the tests).
+"""Names of axes and array types, used in the core's signatures (checked at run time by the tests).
 
 Axes, with the letter that stands for each in einsum strings and comments:
 
@@ -17,4 +17,4 @@ Inputs = Float[AnyArray, "time batch features"]
 Outputs = Float[Array, "time batch hidden"]
 Hidden = Float[AnyArray, "*batch hidden"]
 Lengths = Int[AnyArray, " batch"]
-Mask = Bool[AnyArray, "time batch"]
+Mask = Bool[Array, "time batch"]

@@ -145,7 +145,7 @@ def test_another_config_in_the_same_folder_is_refused(run_dir, arguments):
         train.main(arguments(run_dir, "model.hidden=9"))
 
 
-@pytest.mark.parametrize("stop_at", [3, 8, 16])  # inside an epoch, at its end (8 steps), at the end of the second
+@pytest.mark.parametrize("stop_at", [3, 8, 16, 24])  # inside an epoch, and at the end of each (8 steps)
 def test_a_stopped_run_goes_on_to_the_same_end(run_dir, arguments, tmp_path, monkeypatch, capsys, caplog, stop_at):
     make_train_step = train.make_train_step
 
@@ -186,6 +186,35 @@ def test_changed_data_is_noticed(data, arguments, tmp_path):
         train.main(arguments(run_dir, source))
 
 
+def test_a_typo_leaves_nothing_that_stands_in_the_way(data, arguments, tmp_path):
+    run_dir = tmp_path / "run"
+    for typo in ("data.source=/nowhere", "vectors.path=/nowhere", f"vectors.path={data / 'test.jsonl'}"):
+        with pytest.raises(InputError, match=typo.partition("=")[0]):
+            train.main(arguments(run_dir, typo))
+        assert list(run_dir.iterdir()) == []
+    assert train.main(arguments(run_dir, "train.max_steps=1")) == 0
+
+
+def test_settings_without_effect_may_change_on_the_way(run_dir, arguments, capsys):
+    assert train.main(arguments(run_dir, "train.checkpoint_every_seconds=7")) == 0
+    assert "this run is complete" in capsys.readouterr().out
+
+
+def test_a_huge_text_is_cut(arguments, data, tmp_path, caplog, monkeypatch, capsys):
+    big = tmp_path / "data"
+    big.mkdir()
+    for file in data.iterdir():
+        (big / file.name).write_bytes(file.read_bytes())
+    huge = "dull " * 100_000
+    with (big / "train.jsonl").open("a") as file:
+        file.write("\n" + json.dumps({"text": huge, "label": "bad"}))
+    monkeypatch.setattr(train.build.logger, "propagate", True)
+    with caplog.at_level("INFO", logger="jaxrnn"):
+        assert train.main(arguments(tmp_path / "run", f"data.source={big}", "train.max_steps=1")) == 0
+    assert "cut 1 of 121 texts to data.max_tokens = 400" in caplog.text
+    assert predict.main([str(tmp_path / "run"), huge]) == 0
+
+
 def test_max_steps_ends_the_run_early(arguments, tmp_path):
     assert train.main(arguments(tmp_path / "run", "train.max_steps=2")) == 0
     assert [record["step"] for record in metrics_of(tmp_path / "run")] == [2]
@@ -194,7 +223,7 @@ def test_max_steps_ends_the_run_early(arguments, tmp_path):
 
 def command(module, *arguments, **settings):
     return subprocess.run(
-        [sys.executable, "-m", f"jaxrnn.{module}", *map(str, arguments)],
+        [sys.executable, "-m", f"jaxrnn.{module}", *arguments],
         capture_output=True,
         timeout=120,
         **settings,
@@ -207,6 +236,9 @@ def command(module, *arguments, **settings):
         ("train", ["model.hiden=3"], "model.hidden"),
         ("train", ["data.source=/nowhere/at/all"], "no such file or folder"),
         ("train", ["run_dir=/proc/nothing"], "cannot be written"),
+        ("train", ["run_dir=~nosuchuser/" + 300 * "x"], "name too long"),
+        ("train", ["a.toml", "b.toml"], "b.toml"),
+        ("evaluate", ["/nowhere", "--split", "tets"], "tets"),
         ("evaluate", ["/nowhere"], "expected the folder of a run"),
         ("evaluate", [], "RUN_DIR"),
         ("predict", ["/nowhere", "text"], "expected the folder of a run"),
@@ -222,10 +254,16 @@ def test_bad_input_ends_with_one_line_and_status_2(module, arguments, message, t
 
 
 def test_predict_reads_lines_of_any_bytes(run_dir):
-    done = command("predict", run_dir, input=b"dull cold\n\nlovely \xff bright\n")
+    text = "dull cold\r\n\nlovely \x85 \u2028 bright\n".encode() + b"clever \xff warm"
+    done = command("predict", run_dir, input=text)
     assert done.returncode == 0, done.stderr
-    assert [line.split("\t")[0] for line in done.stdout.decode().splitlines()][::2] == ["bad", "good"]
-    assert len(done.stdout.splitlines()) == 3
+    assert done.stderr == b""
+    labels = [line.split("\t")[0] for line in done.stdout.decode().split("\n")[:-1]]
+    assert len(labels) == 4  # the second is an empty text
+    assert (labels[0], labels[2], labels[3]) == ("bad", "good", "good")
+    done = command("predict", run_dir, b"lovely \xff")
+    assert (done.returncode, done.stdout[:5]) == (0, b"good\t")
+    assert command("predict", run_dir, input=b"").stdout == b""
 
 
 def test_ctrl_c_of_a_real_process(run_dir, arguments, tmp_path):
@@ -243,7 +281,7 @@ def test_ctrl_c_of_a_real_process(run_dir, arguments, tmp_path):
     again = subprocess.run(words, capture_output=True, timeout=120)
     assert again.returncode == 0, again.stderr.decode()
     assert b"resuming at step" in again.stderr
-    assert jax.tree.all(jax.tree.map(np.array_equal, parameters_of(run_dir), parameters_of(tmp_path / "run")))
+    assert_same_run(run_dir, tmp_path / "run")
 
 
 def test_help_names_every_key():

@@ -59,8 +59,8 @@ def resolve_backend(backend: BackendName | None = None) -> Resolution:
     """Which backend serves a call with this `backend` argument, and why.
 
     Args:
-      backend: a name, taken as it is; None chooses the fastest that serves every call, `fused_scan`. It has a
-        custom reverse pass, which forward-mode differentiation cannot enter: ask for `reference` there.
+      backend: a name, taken as it is; None chooses `fused_scan`, the fastest to train with. It has
+        a custom reverse pass, which forward-mode differentiation cannot enter: ask for `reference` there.
 
     Raises:
       ValueError: there is no backend of that name.
@@ -117,6 +117,7 @@ def lstm(
       Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; the forget gate of Gers et al. 2000,
       doi:10.1162/089976600300015015.
     """
+    _check_type(params, LSTMParams)
     return unroll(LSTM, x, params, lengths=lengths, state=state, reverse=reverse, backend=backend)
 
 
@@ -155,8 +156,10 @@ def gru(
     References:
       Cho et al. 2014, arXiv:1406.1078 (v1: reset after, v3: reset before).
     """
-    if reset_after and params.b_hn is None:
-        raise ValueError("params.b_hn: expected an array [hidden] for reset_after=True, got None")
+    _check_type(params, GRUParams)
+    if reset_after and (params.b_hn is None or params.b_hn.shape != params.b.shape[1:]):
+        got = None if params.b_hn is None else list(params.b_hn.shape)
+        raise ValueError(f"params.b_hn: expected shape {list(params.b.shape[1:])} for reset_after=True, got {got}")
     if not reset_after and params.b_hn is not None:
         raise ValueError("params.b_hn: expected None for reset_after=False, which has no such bias, got an array")
     return unroll(gru_cell(reset_after), x, params, lengths=lengths, state=state, reverse=reverse, backend=backend)
@@ -192,6 +195,7 @@ def elman(
     References:
       Elman 1990, doi:10.1207/s15516709cog1402_1.
     """
+    _check_type(params, ElmanParams)
     return unroll(elman_cell(activation), x, params, lengths=lengths, state=state, reverse=reverse, backend=backend)
 
 
@@ -233,15 +237,21 @@ def unroll(
     return h.astype(x.dtype), state
 
 
+def _check_type(params: Params, expected: type) -> None:
+    if not isinstance(params, expected):
+        raise ValueError(f"params: expected {expected.__name__}, got {type(params).__name__}")
+
+
 def _check_params(cell: Cell, x: Array, params: Params) -> None:
     if x.ndim != 3 or not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"x: expected floats [time, batch, features], got {x.dtype} {list(x.shape)}")
     gates, features, hidden = cell.num_gates, x.shape[2], params.w_h.shape[0]
     expected = {"w_x": (features, gates, hidden), "w_h": (hidden, gates, hidden), "b": (gates, hidden)}
     for name, shape in expected.items():
-        actual = getattr(params, name).shape
-        if actual != shape:
-            raise ValueError(f"params.{name}: expected shape {list(shape)} for {cell.name}, got {list(actual)}")
+        weights = getattr(params, name)
+        if weights.shape != shape or not jnp.issubdtype(weights.dtype, jnp.floating):
+            got = f"{weights.dtype} {list(weights.shape)}"
+            raise ValueError(f"params.{name}: expected floats {list(shape)} for {cell.name}, got {got}")
 
 
 def checked_lengths(lengths: Lengths | None, time: int, batch: int) -> AnyArray | None:
@@ -267,6 +277,6 @@ def _initial_state(cell: Cell, state: State | None, shape: tuple[int, int], dtyp
     if not isinstance(state, cell.state_type):
         raise ValueError(f"state: expected {cell.state_type.__name__}, got {type(state).__name__}")
     for name, part in zip(fields, state, strict=True):
-        if part.shape != shape:
-            raise ValueError(f"state.{name}: expected shape {list(shape)}, got {list(part.shape)}")
+        if np.shape(part) != shape:
+            raise ValueError(f"state.{name}: expected shape {list(shape)}, got {list(np.shape(part))}")
     return jax.tree.map(lambda part: jnp.asarray(part, dtype), state)

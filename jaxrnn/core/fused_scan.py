@@ -15,8 +15,8 @@ Autodiff of the plain scan instead carries dW through the loop, a second product
 an LSTM where this saves six (in units of [time, batch, hidden]).
 
 Under the mask a held step passes its cotangent through and gets none itself: du, and with it every gradient of the
-padding, is exactly zero. f is evaluated again in the reverse step rather than its activations saved: measured equal
-or faster on a CPU, as what is not stored need not be written and read (LSTM, B 64, T 256, H 256).
+padding, is exactly zero. f is evaluated again in the reverse step rather than its activations saved, and its
+derivative is JAX's rather than one by hand: what that costs is in docs/design/001-fused-scan.md.
 """
 
 from functools import partial
@@ -86,12 +86,14 @@ def _backward(cell: Cell, reverse: bool, residuals: tuple, cotangents: tuple[Arr
             _, vjp = jax.vjp(product.operand, pre_t, previous_t)
             d_pre, d_previous = jax.tree.map(jnp.add, (d_pre, d_previous), vjp(d_operand))
         held = zeros if mask_t is None else hold(mask_t, zeros, d_state)
-        d_previous, d_extra = jax.tree.map(jnp.add, (d_previous, d_extra), (held, d_extra_t))
+        d_previous = jax.tree.map(jnp.add, d_previous, held)
+        d_extra = jax.tree.map(lambda total, term: total + term.astype(total.dtype), d_extra, d_extra_t)
         return (d_previous, d_extra), d_pre
 
-    carry = d_last, jax.tree.map(jnp.zeros_like, extra)
+    carry = d_last, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, accumulator(leaf.dtype)), extra)
     (d_state, d_extra), d_pre = jax.lax.scan(body, carry, (d_h, pre, previous, mask), reverse=not reverse)
 
+    d_extra = jax.tree.map(lambda total, leaf: total.astype(leaf.dtype), d_extra, extra)
     d_w_h = [_weight_gradient(cell, product, d_pre, pre, previous, w_h) for product in cell.products]
     d_u = d_pre if cell.num_gates == cell.num_slots else d_pre[:, :, : cell.num_gates]
     return d_u, jnp.concatenate(d_w_h, axis=1) if len(d_w_h) > 1 else d_w_h[0], d_extra, d_state, None

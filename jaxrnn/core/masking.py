@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrnn.typing import AnyArray
+from jaxrnn.typing import AnyArray, Mask
 
 
-def length_mask(lengths: AnyArray | None, time: int) -> Array | None:
+def length_mask(lengths: AnyArray | None, time: int) -> Mask | None:
     """Valid steps, `[time, batch]`, from the number of them in each row, `[batch]`; None stays None (all valid)."""
     if lengths is None:
         return None

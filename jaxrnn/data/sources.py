@@ -11,6 +11,7 @@ from jaxrnn.data.splits import complete_splits
 from jaxrnn.data.tables import FILE_KINDS, read_hub, read_table, read_table_folder
 from jaxrnn.data.trees import find_bbc_news, read_tree
 from jaxrnn.errors import InputError
+from jaxrnn.files import expand_user
 
 logger = logging.getLogger("jaxrnn")
 
@@ -84,6 +85,7 @@ def load_examples(source: str, *, split: str, label_names: tuple[str, ...]) -> E
     if split not in records:
         if list(records) != ["train"]:
             raise InputError(f"data.source {source!r}: has no {split} split, only {', '.join(records)}")
+        logger.info("data: %s has no splits; all of it is taken", source)
         split = "train"
     examples = records[split].number_labels(label_names)
     if not len(examples):
@@ -103,7 +105,7 @@ def _find_and_read(source: str) -> dict[str, Records]:
         raise InputError(f"data.source: expected a path, the name of a Hub dataset or {BUILT_IN!r}, got an empty name")
     if source == BUILT_IN:
         return read_tree(find_bbc_news())
-    path = Path(source).expanduser()
+    path = expand_user(source)
     if path.is_dir():
         records = read_table_folder(path) or read_tree(path)
         if not records:

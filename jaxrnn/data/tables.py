@@ -194,7 +194,7 @@ def _require_columns(found: list[str], origin: str) -> None:
 
 @contextmanager
 def _hub_offline_if_unreachable() -> Iterator[bool]:
-    # Without a network the library retries for 24 s before it gives up (datasets 5.2, measured); one short
+    # Without a network the library retries for 24 s before it gives up (datasets 5.2, 2026-11); one short
     # request of our own decides at once. In offline mode it still takes what its cache holds.
     try:
         huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=HUB_TIMEOUT_SECONDS)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxrnn.errors import InputError
+from jaxrnn.files import expand_user
 
 logger = logging.getLogger("jaxrnn")
 
@@ -49,7 +50,7 @@ def load_vectors(path: str | Path, words: Sequence[str], *, features: int) -> Ve
     Raises:
         InputError: The file is missing, damaged, not of this format, or its vectors have another width.
     """
-    path = Path(path).expanduser()
+    path = expand_user(str(path))
     try:
         with _open_lines(path, features) as lines:
             vectors = _parse(lines, words, features, path)

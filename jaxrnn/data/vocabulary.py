@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxrnn.errors import InputError
+from jaxrnn.files import replacing
 
 UNKNOWN = "<unk>"
 PAD = "<pad>"
@@ -63,11 +64,9 @@ class Vocabulary:
 
     def save(self, path: str | Path) -> None:
         """Writes one token a line, escaped as in JSON strings; a crash leaves the old file or the new one, whole."""
-        path = Path(path)
         lines = [json.dumps(token, ensure_ascii=False)[1:-1] for token in self.tokens]
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-        temporary.replace(path)
+        with replacing(Path(path)) as temporary:
+            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":

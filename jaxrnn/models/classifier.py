@@ -1,6 +1,6 @@
 """Text classifier: embedding, recurrent layers, one vector for the text, linear head."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +57,9 @@ class TextClassifier(nnx.Module):
     ):
         if num_classes < 2:
             raise ValueError(f"num_classes: expected at least 2, got {num_classes}")
+        for name, value, choices in (("cell", cell, LAYERS), ("pooling", pooling, get_args(PoolingName))):
+            if value not in choices:
+                raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
         pooled_features = hidden_features * (2 if bidirectional else 1)
         torch_like = init == "torch"
         bound = pooled_features**-0.5

@@ -52,8 +52,8 @@ class RecurrentCell(nnx.Module):
 
     @property
     def params(self) -> Any:
-        """The weights as the core takes them, matrices in `dtype`."""
-        return core.ElmanParams(*self._matrices(), self.b[...])
+        """The weights as the core takes them, matrices in `dtype`; each cell has its own type."""
+        raise NotImplementedError
 
     def _matrices(self) -> tuple[Array, Array]:
         w_x, w_h = self.w_x[...], self.w_h[...]
@@ -72,10 +72,19 @@ class RecurrentCell(nnx.Module):
 
     def __call__(self, carry: Any, x: Array) -> tuple[Any, Array]:
         """One step: state `[*batch, hidden]` and input `[*batch, features]` to the new state and the output h."""
-        if x.shape[-1] != self.in_features:
-            raise ValueError(f"x: expected {self.in_features} features, got shape {list(x.shape)}")
+        if x.ndim < 1 or x.shape[-1] != self.in_features or not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(f"x: expected floats [..., {self.in_features}], got {x.dtype} {list(x.shape)}")
+        self._check_carry(carry, (*x.shape[:-1], self.hidden_features))
         carry = core.step(self.core_cell, x, self.params, carry)
         return carry, carry.h.astype(x.dtype)
+
+    def _check_carry(self, carry: Any, shape: tuple[int, ...]) -> None:
+        state_type = self.core_cell.state_type
+        if not isinstance(carry, state_type):
+            raise ValueError(f"carry: expected {state_type.__name__}, got {type(carry).__name__}")
+        for name, part in zip(state_type._fields, carry, strict=True):
+            if part.shape != shape:
+                raise ValueError(f"carry.{name}: expected shape {list(shape)}, got {list(part.shape)}")
 
 
 class ElmanCell(RecurrentCell):
@@ -101,6 +110,11 @@ class ElmanCell(RecurrentCell):
             param_dtype=param_dtype,
             rngs=rngs,
         )
+
+    @property
+    def params(self) -> core.ElmanParams:
+        """The weights as the core takes them, matrices in `dtype`."""
+        return core.ElmanParams(*self._matrices(), self.b[...])
 
 
 class LSTMCell(RecurrentCell):

@@ -130,6 +130,8 @@ class RecurrentLayer(nnx.Module):
         if self.num_directions == 2:
             raise ValueError("step: expected a unidirectional layer, got bidirectional=True")
         x = jnp.asarray(x)
+        if x.ndim != 2:
+            raise ValueError(f"x: expected [batch, {self.cells[0].in_features}], got {list(x.shape)}")
         states = self._unstack(state, batch=x.shape[0])
         last = []
         for layer, (cell, carry) in enumerate(zip(self.cells, states, strict=True)):

@@ -7,6 +7,7 @@ from flax import nnx
 from jax import Array
 
 from jaxrnn import core
+from jaxrnn.core.dispatch import BackendName
 from jaxrnn.nn.cells import RecurrentCell
 from jaxrnn.typing import AnyArray
 
@@ -21,10 +22,15 @@ class RNN(nnx.Module):
       cell: the cell.
       time_major: inputs and outputs are `[time, batch, ...]` rather than `[batch, time, ...]`.
       reverse: run from each row's last valid step to its first.
+      backend: for this library's cells, see `jaxrnn.core.resolve_backend`.
     """
 
-    def __init__(self, cell: Any, *, time_major: bool = False, reverse: bool = False):
+    def __init__(
+        self, cell: Any, *, time_major: bool = False, reverse: bool = False, backend: BackendName | None = None
+    ):
+        core.resolve_backend(backend)
         self.cell = cell
+        self.backend: BackendName | None = backend
         self.time_major = time_major
         self.reverse = reverse
 
@@ -43,10 +49,21 @@ class RNN(nnx.Module):
           ValueError: shapes or dtypes disagree, or lengths are out of range.
         """
         x = jnp.asarray(x)
+        if x.ndim < 3:
+            axes = "[time, batch, features]" if self.time_major else "[batch, time, features]"
+            raise ValueError(f"x: expected {axes}, got {list(x.shape)}")
         x = x if self.time_major else x.swapaxes(0, 1)
         if isinstance(self.cell, RecurrentCell):
             cell = self.cell
-            y, state = core.unroll(cell.core_cell, x, cell.params, lengths=lengths, state=state, reverse=self.reverse)
+            y, state = core.unroll(
+                cell.core_cell,
+                x,
+                cell.params,
+                lengths=lengths,
+                state=state,
+                reverse=self.reverse,
+                backend=self.backend,
+            )
         else:
             mask = core.length_mask(core.checked_lengths(lengths, *x.shape[:2]), x.shape[0])
             state = self.cell.initialize_carry(x.shape[1:], rngs=nnx.Rngs(0)) if state is None else state

@@ -36,11 +36,18 @@ class Checkpoints:
     """The checkpoints in a folder: `latest/` to resume from, `best/` to evaluate.
 
     A save is written beside the others and renamed when it is whole, so a kill leaves earlier ones intact.
+
+    Args:
+      folder: where they are.
+      read_only: nothing will be saved, and nothing is created.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, *, read_only: bool = False):
         def manager(name: str, num_kept: int) -> ocp.CheckpointManager:
-            options = ocp.CheckpointManagerOptions(max_to_keep=num_kept)
+            if read_only:
+                options = ocp.CheckpointManagerOptions(read_only=True)
+            else:  # what a kill in the middle of a save left is cleaned up
+                options = ocp.CheckpointManagerOptions(max_to_keep=num_kept, cleanup_tmp_directories=True)
             return ocp.CheckpointManager(folder.resolve() / name, options=options)
 
         self._latest = manager("latest", 2)

@@ -1,11 +1,12 @@
 """The picture of a run: loss and accuracy against steps."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+
+from jaxrnn.files import replacing
 
 
 def draw_curves(records: Sequence[dict[str, Any]], file: Path, title: str) -> None:
@@ -28,6 +29,5 @@ def draw_curves(records: Sequence[dict[str, Any]], file: Path, title: str) -> No
         axes.set(xlabel="step", ylabel=label)
         axes.grid(alpha=0.3)
         axes.legend()
-    temporary = file.with_name(f".{file.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=120)
-    os.replace(temporary, file)
+    with replacing(file) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)

@@ -1,6 +1,7 @@
 """Stopping politely: the first Ctrl-C or SIGTERM is remembered, a second one acts at once."""
 
 import signal
+import sys
 from types import FrameType
 from typing import Any
 
@@ -30,6 +31,7 @@ class InterruptGuard:
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.signal_number = number
         self._restore()
+        print("stopping: saving first (once more to stop at once)", file=sys.stderr)
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():

@@ -1,4 +1,4 @@
-"""The loop of training: steps, validation after each epoch, checkpoints, metrics, and a stop at any time."""
+"""The loop of training: steps, validation after each epoch, checkpoints, metrics, and stopping on request."""
 
 import logging
 import math
@@ -58,6 +58,7 @@ def fit(trainer: Trainer, state: TrainState, position: Position) -> Position:
             step = int(state.step)
             position = _validate(trainer, state, position, display)
             trainer.checkpoints.save_latest(state, position)
+            guard.raise_if_set()
     return position
 
 
@@ -69,7 +70,7 @@ def _train_epoch(
     step = int(state.step)
     batches = trainer.train.epoch(position.epoch, start=position.batch)
     batch = next(batches, None)
-    while batch is not None and step < trainer.num_steps:
+    while batch is not None:
         state, totals = trainer.train_step(state, batch)
         batch = next(batches, None)  # prepared here while the device is at work
         step += 1
@@ -80,12 +81,14 @@ def _train_epoch(
             seconds=begun.seconds + time.monotonic() - start,
         )
         if not math.isfinite(position.totals.loss):
-            raise InputError(f"step {step}: the loss is not finite; try a lower optim.learning_rate")
+            raise InputError(f"step {step}: the loss is not finite; try a lower optim.learning_rate in a new run_dir")
         rate = (position.totals.tokens - begun.totals.tokens) / (position.seconds - begun.seconds)
         if position.window.examples and step % LOG_EVERY_STEPS == 0:
             _record(trainer, step, position, "train", position.window, tokens_per_second=round(rate, 1))
             position = position._replace(window=Totals())
         display.update(step, _describe(f"epoch {position.epoch + 1}/{trainer.num_epochs}", position.totals, rate))
+        if batch is None or step == trainer.num_steps:
+            break  # validation comes next, and a save after it: the two are one
         due = time.monotonic() - last_save >= trainer.checkpoint_every_seconds
         if due or guard.signal_number is not None:
             trainer.checkpoints.save_latest(state, position)
@@ -99,7 +102,8 @@ def _validate(trainer: Trainer, state: TrainState, position: Position, display: 
     step = int(state.step)
     totals = trainer.evaluate(state.parameters, trainer.validation.in_order()).totals
     seconds = position.seconds + time.monotonic() - start
-    is_best = position.best_loss is None or totals.mean_loss < position.best_loss
+    best_loss = math.inf if position.best_loss is None else position.best_loss
+    is_best = totals.mean_loss < best_loss
     trained = position.totals
     position = position._replace(seconds=seconds)
     if is_best:

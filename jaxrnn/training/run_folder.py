@@ -1,16 +1,16 @@
 """The folder of a run: its files, each written whole or not at all."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxrnn.errors import InputError
+from jaxrnn.files import replacing
 
 
 class RunFolder:
-    """Names the files of a run and writes them atomically.
+    """Names the files of a run, and reads and writes them.
 
     `config.toml` (resolved), `labels.json`, `vocabulary.txt`, `checkpoints/`, `metrics.jsonl` (one object a line),
     `curves.png`, `result.json`. It is all that evaluating and predicting need.
@@ -39,7 +39,7 @@ class RunFolder:
             probe = path / ".writable"
             probe.touch()
             probe.unlink()
-            names = {child.name for child in path.iterdir()}
+            names = {child.name for child in path.iterdir() if not child.name.startswith(".")}
         except OSError as error:
             raise InputError(f"run_dir {path}: cannot be written ({error.strerror}); choose another run_dir") from error
         if names and folder.config.name not in names:
@@ -64,10 +64,9 @@ class RunFolder:
         self.write_text(file, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def write_text(self, file: Path, text: str) -> None:
-        """Writes a text beside the file, then renames it."""
-        temporary = file.with_name(f".{file.name}.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, file)
+        """Writes a text, whole or not at all."""
+        with replacing(file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
     def read_labels(self) -> tuple[str, ...]:
         """The names of the classes, in the order of their numbers; InputError if the file holds something else."""
