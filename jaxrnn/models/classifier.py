@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.typing import DTypeLike
 
 from jaxrnn import nn
 from jaxrnn.nn.initializers import InitName
@@ -52,7 +53,7 @@ class TextClassifier(nnx.Module):
         dropout_rate: float,
         pooling: PoolingName,
         init: InitName,
-        dtype: jnp.dtype | None = None,
+        dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
         if num_classes < 2:
@@ -65,7 +66,7 @@ class TextClassifier(nnx.Module):
         bound = pooled_features**-0.5
         uniform = nnx.initializers.uniform(2 * bound)
 
-        def head_init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+        def head_init(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
             return uniform(key, shape, dtype) - bound
 
         self.embedding = nnx.Embed(

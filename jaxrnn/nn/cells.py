@@ -64,7 +64,7 @@ class RecurrentCell(nnx.Module):
         """Axes of x that are features, for Flax's own RNN."""
         return 1
 
-    def initialize_carry(self, input_shape: tuple[int, ...], rngs: nnx.Rngs | None = None) -> Any:
+    def initialize_carry(self, input_shape: tuple[int, ...], rngs: nnx.Rngs | nnx.RngStream | None = None) -> Any:
         """The zero state for inputs of shape `[*batch, features]`; no random numbers are drawn."""
         shape = (*input_shape[:-1], self.hidden_features)
         zeros = jnp.zeros(shape, jnp.promote_types(self.w_h[...].dtype, jnp.float32))

@@ -38,7 +38,7 @@ def initial_params(
     if init == "orthogonal":
         return _orthogonal(cell, key, shapes, dtype)
     if init == "torch":
-        return _torch_uniform(key, shapes, dtype)
+        return _torch_uniform(cell, key, shapes, dtype)
     raise ValueError(f"init: expected 'orthogonal' or 'torch', got {init!r}")
 
 
@@ -47,7 +47,8 @@ def _orthogonal(cell: core.Cell, key: Array, shapes: dict, dtype: DTypeLike) -> 
 
     def per_gate(initializer: jax.nn.initializers.Initializer, key: Array, shape: tuple[int, int, int]) -> Array:
         keys = jax.random.split(key, shape[1])
-        return jnp.stack([initializer(k, (shape[0], shape[2]), dtype) for k in keys], axis=1)
+        wide = core.cells.accumulator(jnp.dtype(dtype))  # the orthogonal draw's QR does not exist in bfloat16
+        return jnp.stack([initializer(k, (shape[0], shape[2]), wide) for k in keys], axis=1).astype(dtype)
 
     b = jnp.zeros(shapes["b"], dtype)
     if "f" in cell.gates:
@@ -59,11 +60,14 @@ def _orthogonal(cell: core.Cell, key: Array, shapes: dict, dtype: DTypeLike) -> 
     }
 
 
-def _torch_uniform(key: Array, shapes: dict, dtype: DTypeLike) -> dict[str, Array]:
+def _torch_uniform(cell: core.Cell, key: Array, shapes: dict, dtype: DTypeLike) -> dict[str, Array]:
     bound = shapes["b"][-1] ** -0.5
     keys = jax.random.split(key, 4)
 
     def draw(key: Array, name: str) -> Array:
         return jax.random.uniform(key, shapes[name], dtype, -bound, bound)
 
-    return {"w_x": draw(keys[0], "w_x"), "w_h": draw(keys[1], "w_h"), "b": draw(keys[2], "b") + draw(keys[3], "b")}
+    recurrent = draw(keys[3], "b")
+    if cell.name == "gru":  # n's recurrent bias does not add up with its other one: it stays apart, as b_hn
+        recurrent = recurrent.at[cell.gates.index("n")].set(0)
+    return {"w_x": draw(keys[0], "w_x"), "w_h": draw(keys[1], "w_h"), "b": draw(keys[2], "b") + recurrent}
