@@ -47,7 +47,7 @@ def _orthogonal(cell: core.Cell, key: Array, shapes: dict, dtype: DTypeLike) -> 
 
     def per_gate(initializer: jax.nn.initializers.Initializer, key: Array, shape: tuple[int, int, int]) -> Array:
         keys = jax.random.split(key, shape[1])
-        wide = core.cells.accumulator(jnp.dtype(dtype))  # the orthogonal draw's QR does not exist in bfloat16
+        wide = jnp.promote_types(dtype, jnp.float32)  # the orthogonal draw's QR does not exist in bfloat16
         return jnp.stack([initializer(k, (shape[0], shape[2]), wide) for k in keys], axis=1).astype(dtype)
 
     b = jnp.zeros(shapes["b"], dtype)
