@@ -237,7 +237,7 @@ def command(module, *arguments, **settings):
         ("train", ["data.source=/nowhere/at/all"], "no such file or folder"),
         ("train", ["run_dir=/proc/nothing"], "cannot be written"),
         ("train", ["run_dir=~nosuchuser/" + 300 * "x"], "name too long"),
-        ("train", ["a.toml", "b.toml"], "b.toml"),
+        ("train", ["a.toml", "b.toml"], "a.toml: no such config file"),
         ("evaluate", ["/nowhere", "--split", "tets"], "tets"),
         ("evaluate", ["/nowhere"], "expected the folder of a run"),
         ("evaluate", [], "RUN_DIR"),

@@ -195,8 +195,9 @@ def elman(
     References:
       Elman 1990, doi:10.1207/s15516709cog1402_1.
     """
+    cell = elman_cell(activation)
     _check_type(params, ElmanParams)
-    return unroll(elman_cell(activation), x, params, lengths=lengths, state=state, reverse=reverse, backend=backend)
+    return unroll(cell, x, params, lengths=lengths, state=state, reverse=reverse, backend=backend)
 
 
 def unroll(

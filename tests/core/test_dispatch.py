@@ -43,22 +43,40 @@ def test_x(x, got):
 def test_weights():
     lstm = core.lstm
     refused(
-        "params.w_x: expected shape [3, 4, 6] for lstm, got [2, 4, 6]", lstm, X, PARAMS._replace(w_x=np.ones((2, 4, 6)))
+        "params.w_x: expected floats [3, 4, 6] for lstm, got float32 [2, 4, 6]",
+        lstm,
+        X,
+        PARAMS._replace(w_x=np.ones((2, 4, 6))),
     )
-    refused("params.w_x: expected shape [7, 4, 6] for lstm, got [3, 4, 6]", lstm, np.ones((5, 2, 7)), PARAMS)
+    refused("params.w_x: expected floats [7, 4, 6] for lstm, got float32 [3, 4, 6]", lstm, np.ones((5, 2, 7)), PARAMS)
     refused(
-        "params.w_h: expected shape [6, 4, 6] for lstm, got [6, 4, 5]", lstm, X, PARAMS._replace(w_h=np.ones((6, 4, 5)))
+        "params.w_h: expected floats [6, 4, 6] for lstm, got float32 [6, 4, 5]",
+        lstm,
+        X,
+        PARAMS._replace(w_h=np.ones((6, 4, 5))),
     )
-    refused("params.b: expected shape [4, 6] for lstm, got [6]", lstm, X, PARAMS._replace(b=np.ones(6)))
-    refused("params.w_x: expected shape [3, 1, 6] for elman, got [3, 4, 6]", core.elman, X, PARAMS)
+    refused("params.b: expected floats [4, 6] for lstm, got float32 [6]", lstm, X, PARAMS._replace(b=np.ones(6)))
+    refused(
+        "params.w_h: expected floats [6, 4, 6] for lstm, got int32 [6, 4, 6]",
+        lstm,
+        X,
+        PARAMS._replace(w_h=np.ones((6, 4, 6), np.int32)),
+    )
+    refused("params: expected ElmanParams, got LSTMParams", core.elman, X, PARAMS)
 
 
 def test_gru_bias():
     refused(
-        "params.b_hn: expected an array [hidden] for reset_after=True, got None",
+        "params.b_hn: expected shape [6] for reset_after=True, got None",
         core.gru,
         X,
         GRU_PARAMS._replace(b_hn=None),
+    )
+    refused(
+        "params.b_hn: expected shape [6] for reset_after=True, got [1]",
+        core.gru,
+        X,
+        GRU_PARAMS._replace(b_hn=np.ones(1)),
     )
     refused(
         "params.b_hn: expected None for reset_after=False, which has no such bias, got an array",

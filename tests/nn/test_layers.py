@@ -251,5 +251,17 @@ class TestComplaints:
     def test_step(self, x):
         with pytest.raises(ValueError, match=r"^step: expected a unidirectional layer, got bidirectional=True$"):
             make("lstm", 4, 6, bidirectional=True).step(x[:, 0])
-        with pytest.raises(ValueError, match=r"^x: expected 4 features, got shape \[3, 2\]$"):
+        with pytest.raises(ValueError, match=r"^x: expected floats \[..., 4\], got float32 \[3, 2\]$"):
             make("lstm", 4, 6).step(x[:, 0, :2])
+
+
+def test_a_cell_refuses_a_carry_that_does_not_fit(unchecked_types):
+    cell = nn.LSTMCell(3, 4, rngs=nnx.Rngs(0))
+    carry = cell.initialize_carry((2, 3))
+    x = np.ones((2, 3), np.float32)
+    with pytest.raises(ValueError, match=r"^carry.h: expected shape \[2, 4\], got \[1, 4\]$"):
+        cell(carry._replace(h=carry.h[:1]), x)
+    with pytest.raises(ValueError, match=r"^carry: expected LSTMState, got tuple$"):
+        cell(tuple(carry), x)
+    with pytest.raises(ValueError, match=r"^x: expected floats \[..., 3\], got int32 \[2, 3\]$"):
+        cell(carry, x.astype(np.int32))

@@ -5,6 +5,14 @@ import pytest
 from jaxrnn.training.interrupt import Interrupted, InterruptGuard
 
 
+@pytest.fixture(autouse=True)
+def _usual_handler():
+    """What a program starts with; a test runner may have set another."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_the_first_signal_is_remembered_and_the_second_acts():
     before = signal.getsignal(signal.SIGINT)
     with InterruptGuard() as guard:
