@@ -11,7 +11,7 @@ ds_t that arrives from the right plus that of the output at t, a reverse step is
     dp_t, ds_{t-1}        +=  da_k · ∂operand_k
 
 and it emits dp_t alone. After the loop, each weight gradient is one product over all steps: dW_k = Σ_t a_kᵀ dp_t.
-Autodiff of the plain scan instead carries dW through the loop, a second product a step, and saves twelve arrays for
+Autodiff of the plain scan instead carries dW through the loop, a second product a step, and saves sixteen arrays for
 an LSTM where this saves six (in units of [time, batch, hidden]).
 
 Under the mask a held step passes its cotangent through and gets none itself: du, and with it every gradient of the

@@ -30,10 +30,8 @@ class Batch:
     indices: np.ndarray
 
 
-def truncate(token_ids: Sequence[np.ndarray], max_tokens: int | None) -> list[np.ndarray]:
-    """Cuts every text to its first `max_tokens` tokens; None cuts nothing."""
-    if max_tokens is None:
-        return list(token_ids)
+def truncate(token_ids: Sequence[np.ndarray], max_tokens: int) -> list[np.ndarray]:
+    """Cuts every text to its first `max_tokens` tokens, and logs how many were longer."""
     num_cut = sum(len(ids) > max_tokens for ids in token_ids)
     if num_cut:
         logger.info("data: cut %d of %d texts to data.max_tokens = %d", num_cut, len(token_ids), max_tokens)

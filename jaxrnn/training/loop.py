@@ -83,7 +83,7 @@ def _train_epoch(
         if not math.isfinite(position.totals.loss):
             raise InputError(f"step {step}: the loss is not finite; try a lower optim.learning_rate in a new run_dir")
         rate = (position.totals.tokens - begun.totals.tokens) / (position.seconds - begun.seconds)
-        if position.window.examples and step % LOG_EVERY_STEPS == 0:
+        if step % LOG_EVERY_STEPS == 0:
             _record(trainer, step, position, "train", position.window, tokens_per_second=round(rate, 1))
             position = position._replace(window=Totals())
         display.update(step, _describe(f"epoch {position.epoch + 1}/{trainer.num_epochs}", position.totals, rate))
