@@ -104,6 +104,7 @@ def build_model(config: Config, *, num_tokens: int, num_classes: int) -> TextCla
         dropout_rate=config.model.dropout_rate,
         pooling=config.model.pooling,
         init=config.model.init,
+        double_bias=config.model.double_bias,
         dtype=None if config.model.dtype == "float32" else jnp.dtype(config.model.dtype),
         rngs=nnx.Rngs(config.seed),
     )

@@ -84,6 +84,7 @@ class ModelConfig:
     dropout_rate: float = _option(0.5, "on the embedding, between layers and on the pooled state", RATE)
     pooling: Literal["last", "mean", "max"] = _option("mean", "which state stands for the text: final, mean, maximum")
     init: Literal["orthogonal", "torch"] = _option("orthogonal", "first weights; torch: as PyTorch draws them")
+    double_bias: bool = _option(False, "two biases that add up, as in PyTorch")
     dtype: Literal["float32", "bfloat16"] = _option("float32", "of the matrix products")
 
 

@@ -58,7 +58,7 @@ def from_torch(module: nn.RecurrentLayer | TextClassifier, state_dict: Mapping[s
 def to_torch(module: nn.RecurrentLayer | TextClassifier) -> dict[str, np.ndarray]:
     """The weights under PyTorch's names, in the order of its own `state_dict`.
 
-    Our one bias becomes `bias_ih`, and `bias_hh` is zero (but for the GRU's n gate). bfloat16, which PyTorch does not
+    Without `double_bias`, our one bias becomes `bias_ih`, and `bias_hh` is zero (but for the GRU's n gate). bfloat16, which PyTorch does not
     take from NumPy, becomes float32. On the other side: `{k: torch.from_numpy(v) for k, v in ...}`.
 
     Args:
@@ -126,8 +126,8 @@ def _write_layer(layer: nn.RecurrentLayer, *, prefix: str) -> dict[str, np.ndarr
     _check_layer(layer)
     state_dict = {}
     for suffix, cell in _cells(layer):
-        names = ("w_x", "w_h", "b", "b_hn") if isinstance(cell, nn.GRUCell) else ("w_x", "w_h", "b")
-        weights = torch_from_ours(cell, {name: _export(getattr(cell, name)) for name in names})
+        ours = {name: _export(param) for name, param in cell.weights().items()}
+        weights = torch_from_ours(cell, ours)
         state_dict |= {f"{prefix}{stem}_{suffix}": value for stem, value in weights._asdict().items()}
     return state_dict
 

@@ -36,6 +36,7 @@ class TextClassifier(nnx.Module):
         text's steps of the last layer's outputs. An empty text has the zero vector.
       init: "orthogonal" or "torch", see `jaxrnn.nn.initializers`. With "torch" the embedding is standard normal and
         the head uniform in ±1/√fan_in, as PyTorch draws them.
+      double_bias: two biases that add up in the recurrent layers, as in PyTorch.
       dtype: of the recurrent layers' matrix products; None means float32.
       rngs: Flax random streams; `params` is used.
     """
@@ -53,6 +54,7 @@ class TextClassifier(nnx.Module):
         dropout_rate: float,
         pooling: PoolingName,
         init: InitName,
+        double_bias: bool = False,
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
@@ -83,6 +85,7 @@ class TextClassifier(nnx.Module):
             dropout_rate=dropout_rate,
             time_major=True,
             init=init,
+            double_bias=double_bias,
             dtype=dtype,
             rngs=rngs,
         )

@@ -15,6 +15,9 @@ from jaxrnn import core
 from jaxrnn.nn.initializers import InitName, initial_params
 
 
+N_GATE = 2  # of the GRU's r, z, n
+
+
 class RecurrentCell(nnx.Module):
     """What the three cells share: weights w_x, w_h, b with a gate axis, and the step.
 
@@ -22,6 +25,8 @@ class RecurrentCell(nnx.Module):
       in_features: D, width of the input.
       hidden_features: H, width of the state and of the output.
       init: see `jaxrnn.nn.initializers.initial_params`.
+      double_bias: a second bias b_h for the recurrent product, as PyTorch has. The function stays the same, training
+        does not: the sum of two parameters goes twice as far in each step of Adam.
       dtype: of the matrix products; None means that of the weights. Gates and states stay in float32 or wider.
       param_dtype: of the weights.
       rngs: Flax random streams; `params` is used.
@@ -34,6 +39,7 @@ class RecurrentCell(nnx.Module):
         hidden_features: int,
         *,
         init: InitName,
+        double_bias: bool,
         dtype: DTypeLike | None,
         param_dtype: DTypeLike,
         rngs: nnx.Rngs,
@@ -41,7 +47,15 @@ class RecurrentCell(nnx.Module):
         for name, value in {"in_features": in_features, "hidden_features": hidden_features}.items():
             if value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
-        params = initial_params(core_cell, rngs.params(), in_features, hidden_features, init=init, dtype=param_dtype)
+        params = initial_params(
+            core_cell,
+            rngs.params(),
+            in_features,
+            hidden_features,
+            init=init,
+            double_bias=double_bias,
+            dtype=param_dtype,
+        )
         self.core_cell = core_cell
         self.in_features = in_features
         self.hidden_features = hidden_features
@@ -49,6 +63,7 @@ class RecurrentCell(nnx.Module):
         self.w_x = nnx.Param(params["w_x"])
         self.w_h = nnx.Param(params["w_h"])
         self.b = nnx.Param(params["b"])
+        self.b_h, self.b_hn = (nnx.data(nnx.Param(params[k]) if k in params else None) for k in ("b_h", "b_hn"))
 
     @property
     def params(self) -> Any:
@@ -58,6 +73,15 @@ class RecurrentCell(nnx.Module):
     def _matrices(self) -> tuple[Array, Array]:
         w_x, w_h = self.w_x[...], self.w_h[...]
         return (w_x, w_h) if self.dtype is None else (w_x.astype(self.dtype), w_h.astype(self.dtype))
+
+    def weights(self) -> dict[str, nnx.Param]:
+        """The parameters by name: w_x, w_h, b, and those of b_h and b_hn that this cell has."""
+        optional = {"b_h": self.b_h, "b_hn": self.b_hn}
+        present = {name: param for name, param in optional.items() if param is not None}
+        return {"w_x": self.w_x, "w_h": self.w_h, "b": self.b} | present
+
+    def _bias(self) -> Array:
+        return self.b[...] if self.b_h is None else self.b[...] + self.b_h[...]
 
     @property
     def num_feature_axes(self) -> int:
@@ -97,6 +121,7 @@ class ElmanCell(RecurrentCell):
         *,
         activation: Literal["tanh", "relu"] = "tanh",
         init: InitName = "orthogonal",
+        double_bias: bool = False,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
@@ -106,6 +131,7 @@ class ElmanCell(RecurrentCell):
             in_features,
             hidden_features,
             init=init,
+            double_bias=double_bias,
             dtype=dtype,
             param_dtype=param_dtype,
             rngs=rngs,
@@ -114,7 +140,7 @@ class ElmanCell(RecurrentCell):
     @property
     def params(self) -> core.ElmanParams:
         """The weights as the core takes them, matrices in `dtype`."""
-        return core.ElmanParams(*self._matrices(), self.b[...])
+        return core.ElmanParams(*self._matrices(), self._bias())
 
 
 class LSTMCell(RecurrentCell):
@@ -126,18 +152,26 @@ class LSTMCell(RecurrentCell):
         hidden_features: int,
         *,
         init: InitName = "orthogonal",
+        double_bias: bool = False,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
         super().__init__(
-            core.LSTM, in_features, hidden_features, init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs
+            core.LSTM,
+            in_features,
+            hidden_features,
+            init=init,
+            double_bias=double_bias,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            rngs=rngs,
         )
 
     @property
     def params(self) -> core.LSTMParams:
         """The weights as the core takes them, matrices in `dtype`."""
-        return core.LSTMParams(*self._matrices(), self.b[...])
+        return core.LSTMParams(*self._matrices(), self._bias())
 
 
 class GRUCell(RecurrentCell):
@@ -150,6 +184,7 @@ class GRUCell(RecurrentCell):
         *,
         reset_after: bool = True,
         init: InitName = "orthogonal",
+        double_bias: bool = False,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
@@ -159,15 +194,16 @@ class GRUCell(RecurrentCell):
             in_features,
             hidden_features,
             init=init,
+            double_bias=double_bias,
             dtype=dtype,
             param_dtype=param_dtype,
             rngs=rngs,
         )
-        bound = hidden_features**-0.5 if init == "torch" else 0.0
-        b_hn = jax.random.uniform(rngs.params(), (hidden_features,), param_dtype, -bound, bound)
-        self.b_hn = nnx.data(nnx.Param(b_hn) if reset_after else None)
 
     @property
     def params(self) -> core.GRUParams:
         """The weights as the core takes them, matrices in `dtype`."""
-        return core.GRUParams(*self._matrices(), self.b[...], None if self.b_hn is None else self.b_hn[...])
+        if self.core_cell.name == "gru" and self.b_h is not None:
+            b_h = self.b_h[...]
+            return core.GRUParams(*self._matrices(), self.b[...] + b_h.at[N_GATE].set(0), b_h[N_GATE])
+        return core.GRUParams(*self._matrices(), self._bias(), None if self.b_hn is None else self.b_hn[...])

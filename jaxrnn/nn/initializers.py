@@ -13,9 +13,16 @@ InitName = Literal["orthogonal", "torch"]
 
 
 def initial_params(
-    cell: core.Cell, key: Array, in_features: int, hidden_features: int, *, init: InitName, dtype: DTypeLike
+    cell: core.Cell,
+    key: Array,
+    in_features: int,
+    hidden_features: int,
+    *,
+    init: InitName,
+    double_bias: bool,
+    dtype: DTypeLike,
 ) -> dict[str, Array]:
-    """Draws w_x `[features, gates, hidden]`, w_h `[hidden, gates, hidden]` and b `[gates, hidden]`.
+    """Draws w_x `[features, gates, hidden]`, w_h `[hidden, gates, hidden]`, b and perhaps b_h `[gates, hidden]`.
 
     Args:
       cell: whose gates to draw for.
@@ -24,7 +31,8 @@ def initial_params(
       hidden_features: H.
       init: "orthogonal": each gate of w_h orthogonal by itself (Saxe et al. 2014, arXiv:1312.6120), each gate of
         w_x Glorot uniform, biases zero but the forget gate's one (Jozefowicz et al. 2015). "torch": all weights
-        and biases uniform in ±1/√H; as PyTorch has two biases that add up, b is the sum of two draws.
+        and biases uniform in ±1/√H; where PyTorch has two biases that add up and we one, it is the sum of two draws.
+      double_bias: draw b_h, too.
       dtype: of the arrays.
 
     Raises:
@@ -35,11 +43,18 @@ def initial_params(
         "w_h": (hidden_features, cell.num_gates, hidden_features),
         "b": (cell.num_gates, hidden_features),
     }
-    if init == "orthogonal":
-        return _orthogonal(cell, key, shapes, dtype)
-    if init == "torch":
-        return _torch_uniform(cell, key, shapes, dtype)
-    raise ValueError(f"init: expected 'orthogonal' or 'torch', got {init!r}")
+    draws = {"orthogonal": _orthogonal, "torch": _torch_uniform}
+    if init not in draws:
+        raise ValueError(f"init: expected 'orthogonal' or 'torch', got {init!r}")
+    params = draws[init](cell, key, shapes, dtype)
+    if double_bias:
+        return params
+    # Two biases become one where they add up: everywhere but in the GRU's n gate, whose recurrent one is b_hn.
+    b, b_h = params.pop("b"), params.pop("b_h")
+    if cell.name == "gru":
+        n = cell.gates.index("n")
+        return params | {"b": b + b_h.at[n].set(0), "b_hn": b_h[n]}
+    return params | {"b": b + b_h}
 
 
 def _orthogonal(cell: core.Cell, key: Array, shapes: dict, dtype: DTypeLike) -> dict[str, Array]:
@@ -57,6 +72,7 @@ def _orthogonal(cell: core.Cell, key: Array, shapes: dict, dtype: DTypeLike) -> 
         "w_x": per_gate(jax.nn.initializers.glorot_uniform(), key_x, shapes["w_x"]),
         "w_h": per_gate(jax.nn.initializers.orthogonal(), key_h, shapes["w_h"]),
         "b": b,
+        "b_h": jnp.zeros_like(b),
     }
 
 
@@ -64,10 +80,8 @@ def _torch_uniform(cell: core.Cell, key: Array, shapes: dict, dtype: DTypeLike) 
     bound = shapes["b"][-1] ** -0.5
     keys = jax.random.split(key, 4)
 
-    def draw(key: Array, name: str) -> Array:
-        return jax.random.uniform(key, shapes[name], dtype, -bound, bound)
-
-    recurrent = draw(keys[3], "b")
-    if cell.name == "gru":  # n's recurrent bias does not add up with its other one: it stays apart, as b_hn
-        recurrent = recurrent.at[cell.gates.index("n")].set(0)
-    return {"w_x": draw(keys[0], "w_x"), "w_h": draw(keys[1], "w_h"), "b": draw(keys[2], "b") + recurrent}
+    names = ("w_x", "w_h", "b", "b_h")
+    shapes = shapes | {"b_h": shapes["b"]}
+    return {
+        name: jax.random.uniform(key, shapes[name], dtype, -bound, bound) for name, key in zip(names, keys, strict=True)
+    }

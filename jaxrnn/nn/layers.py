@@ -30,6 +30,7 @@ class RecurrentLayer(nnx.Module):
       dropout_rate: of the outputs of every layer but the last, while `deterministic` is off (`model.train()`).
       time_major: inputs and outputs are `[time, batch, ...]` rather than `[batch, time, ...]`.
       init: see `jaxrnn.nn.initializers.initial_params`.
+      double_bias: two biases that add up, as in PyTorch; see `RecurrentCell`.
       dtype: of the matrix products; None means that of the weights. Gates and states stay in float32 or wider.
       param_dtype: of the weights.
       backend: see `jaxrnn.core.resolve_backend`.
@@ -173,6 +174,7 @@ class Elman(RecurrentLayer):
         dropout_rate: float = 0.0,
         time_major: bool = False,
         init: InitName = "orthogonal",
+        double_bias: bool = False,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
         backend: BackendName | None = None,
@@ -184,6 +186,7 @@ class Elman(RecurrentLayer):
                 hidden_features,
                 activation=activation,
                 init=init,
+                double_bias=double_bias,
                 dtype=dtype,
                 param_dtype=param_dtype,
                 rngs=rngs,
@@ -224,13 +227,22 @@ class LSTM(RecurrentLayer):
         dropout_rate: float = 0.0,
         time_major: bool = False,
         init: InitName = "orthogonal",
+        double_bias: bool = False,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
         backend: BackendName | None = None,
         rngs: nnx.Rngs,
     ):
         def make_cell(width: int) -> LSTMCell:
-            return LSTMCell(width, hidden_features, init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+            return LSTMCell(
+                width,
+                hidden_features,
+                init=init,
+                double_bias=double_bias,
+                dtype=dtype,
+                param_dtype=param_dtype,
+                rngs=rngs,
+            )
 
         super().__init__(
             make_cell,
@@ -259,6 +271,7 @@ class GRU(RecurrentLayer):
         dropout_rate: float = 0.0,
         time_major: bool = False,
         init: InitName = "orthogonal",
+        double_bias: bool = False,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
         backend: BackendName | None = None,
@@ -270,6 +283,7 @@ class GRU(RecurrentLayer):
                 hidden_features,
                 reset_after=reset_after,
                 init=init,
+                double_bias=double_bias,
                 dtype=dtype,
                 param_dtype=param_dtype,
                 rngs=rngs,
