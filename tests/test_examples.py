@@ -12,7 +12,9 @@ import pytest
 
 import jaxrnn
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(jaxrnn.__path__, "jaxrnn.")
@@ -27,18 +29,25 @@ def test_docstrings(name):
     assert result.failed == 0
 
 
-def test_readme_code():
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, str(README), "exec"), {})
+def code(page):
+    """The page's snippets, as one program."""
+    return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.S))
 
 
-def test_readme_is_short_and_names_what_exists():
+@pytest.mark.parametrize("page", [page for page in PAGES if code(page)], ids=lambda page: page.name)
+def test_snippets(page):
+    exec(compile(code(page), str(page), "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for path in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / path).exists(), path
+
+
+def test_the_readme_is_short_and_names_what_exists():
     text = README.read_text()
     assert len(text.splitlines()) <= 150
-    for path in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (README.parent / path).exists(), path
     targets = set(re.findall(r"^([a-z-]+):", (README.parent / "Makefile").read_text(), flags=re.M))
     assert set(re.findall(r"make ([a-z-]+)", text)) <= targets | {"a"}
 

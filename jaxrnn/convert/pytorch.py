@@ -1,23 +1,31 @@
 """Weights from and to PyTorch, by the names of its `state_dict`.
 
-Recurrent layers: `weight_ih_l{layer}`, `weight_hh_l{layer}`, `bias_ih_l{layer}`, `bias_hh_l{layer}`, with `_reverse`
-after those of the backward direction. The classifier is the usual PyTorch program: `embedding`, the recurrent layer
-under its name (`lstm`, `gru` or `rnn`), and `fc`. torch itself is never imported, and no file is opened.
+Recurrent layers: `weight_ih_l{layer}`, `weight_hh_l{layer}`, `bias_ih_l{layer}`, `bias_hh_l{layer}`, with a projection
+`weight_hr_l{layer}`, and all with `_reverse` after those of the backward direction. The classifier is the usual PyTorch
+program: `embedding`, the recurrent layer under its name (`lstm`, `gru` or `rnn`), and `fc`. torch itself is never
+imported, and no file is opened.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
-from flax import nnx
 
 from jaxrnn import nn
-from jaxrnn.convert.layout import TorchWeights, ours_from_torch, torch_from_ours, torch_shapes
+from jaxrnn.convert.layout import (
+    Loaded,
+    assign,
+    check_plain,
+    export,
+    export_cell,
+    load_cell,
+    named_cells,
+    ours_from_torch,
+    torch_from_ours,
+    torch_shapes,
+)
 from jaxrnn.convert.reading import StateDictReader
 from jaxrnn.models import TextClassifier
-
-Loaded = list[tuple[nnx.Param, np.ndarray]]
 
 
 def from_torch(module: nn.RecurrentLayer | TextClassifier, state_dict: Mapping[str, Any]) -> None:
@@ -32,8 +40,7 @@ def from_torch(module: nn.RecurrentLayer | TextClassifier, state_dict: Mapping[s
         (`bias=False`), and are zero then. A classifier's recurrent layer may be called `rnn` whatever its cell.
 
     Raises:
-      ValueError: a key is missing, unexpected, or of another shape; there are projections (`proj_size`); or the
-        module has no PyTorch equivalent.
+      ValueError: a key is missing, unexpected, or of another shape; or the module has no PyTorch equivalent.
 
     Example:
       >>> import numpy as np
@@ -50,16 +57,14 @@ def from_torch(module: nn.RecurrentLayer | TextClassifier, state_dict: Mapping[s
     else:
         loaded = _read_layer(module, reader, prefix="")
     reader.finish()
-    new = [jax.device_put(value.astype(param.dtype), param[...].sharding) for param, value in loaded]
-    for (param, _), value in zip(loaded, new, strict=True):  # nothing can fail any more
-        param[...] = value
+    assign(loaded)
 
 
 def to_torch(module: nn.RecurrentLayer | TextClassifier) -> dict[str, np.ndarray]:
     """The weights under PyTorch's names, in the order of its own `state_dict`.
 
-    Without `double_bias`, our one bias becomes `bias_ih`, and `bias_hh` is zero (but for the GRU's n gate). bfloat16, which PyTorch does not
-    take from NumPy, becomes float32. On the other side: `{k: torch.from_numpy(v) for k, v in ...}`.
+    Without `double_bias`, our one bias becomes `bias_ih`, and `bias_hh` is zero (but for the GRU's n gate). bfloat16,
+    which PyTorch does not take from NumPy, becomes float32. On the other side: `{k: torch.from_numpy(v) for k, v in ...}`.
 
     Args:
       module: `nn.LSTM`, `nn.GRU`, `nn.Elman` or `models.TextClassifier`.
@@ -79,12 +84,12 @@ def to_torch(module: nn.RecurrentLayer | TextClassifier) -> dict[str, np.ndarray
     if not isinstance(module, TextClassifier):
         return _write_layer(module, prefix="")
     state_dict = {
-        "embedding.weight": _export(module.embedding.embedding),
+        "embedding.weight": export(module.embedding.embedding),
         **_write_layer(module.layer, prefix=f"{_layer_name(module.layer)}."),
-        "fc.weight": np.ascontiguousarray(_export(module.head.kernel).T),
+        "fc.weight": np.ascontiguousarray(export(module.head.kernel).T),
     }
     if module.head.bias is not None:
-        state_dict["fc.bias"] = _export(module.head.bias)
+        state_dict["fc.bias"] = export(module.head.bias)
     return state_dict
 
 
@@ -107,51 +112,45 @@ def _read_classifier(module: TextClassifier, reader: StateDictReader) -> Loaded:
 
 def _read_layer(layer: nn.RecurrentLayer, reader: StateDictReader, *, prefix: str) -> Loaded:
     _check_layer(layer)
-    for name in reader.names():
-        if name.startswith(f"{prefix}weight_hr_"):
-            raise ValueError(f"state_dict[{name!r}]: expected no projection (proj_size=0), which we do not have")
+    _check_projection(layer, reader, prefix)
     has_bias = any(name.startswith(f"{prefix}bias_") for name in reader.names())
     loaded: Loaded = []
-    for suffix, cell in _cells(layer):
-        arrays = []
+    for suffix, cell in named_cells(layer):
+        theirs = {}
         for stem, shape in torch_shapes(cell).items():
             absent = stem.startswith("bias") and not has_bias
-            arrays.append(np.zeros(shape, np.float32) if absent else reader.take(f"{prefix}{stem}_{suffix}", shape))
-        ours = ours_from_torch(cell, TorchWeights(*arrays))
-        loaded += [(getattr(cell, name), value) for name, value in ours.items()]
+            name = f"{prefix}{stem}_{suffix}"
+            theirs[stem] = np.zeros(shape, np.float32) if absent else reader.take(name, shape)
+        loaded += load_cell(cell, ours_from_torch(cell, theirs))
     return loaded
 
 
 def _write_layer(layer: nn.RecurrentLayer, *, prefix: str) -> dict[str, np.ndarray]:
     _check_layer(layer)
     state_dict = {}
-    for suffix, cell in _cells(layer):
-        ours = {name: _export(param) for name, param in cell.weights().items()}
-        weights = torch_from_ours(cell, ours)
-        state_dict |= {f"{prefix}{stem}_{suffix}": value for stem, value in weights._asdict().items()}
+    for suffix, cell in named_cells(layer):
+        theirs = torch_from_ours(cell, export_cell(cell))
+        state_dict |= {f"{prefix}{stem}_{suffix}": value for stem, value in theirs.items()}
     return state_dict
 
 
 def _check_layer(layer: nn.RecurrentLayer) -> None:
-    if not isinstance(layer, nn.LSTM | nn.GRU | nn.Elman):
-        raise ValueError(
-            f"module: expected nn.LSTM, nn.GRU, nn.Elman or models.TextClassifier, got {type(layer).__name__}"
-        )
+    check_plain(layer, "PyTorch", projection=True)
     if layer.cells[0].core_cell.name == "gru_reset_before":
         raise ValueError("module: expected a GRU with reset_after=True, as PyTorch's is, got reset_after=False")
+    widths = [cell.hidden_features for cell in layer.cells]
+    if len(set(widths)) > 1:
+        raise ValueError(f"module: expected layers of one width, as PyTorch's are, got {widths}")
 
 
-def _cells(layer: nn.RecurrentLayer) -> Iterator[tuple[str, nn.RecurrentCell]]:
-    """The cells with the end of their names, in PyTorch's order: l0, l0_reverse, l1, ..."""
-    for k, cell in enumerate(layer.cells):
-        depth, direction = divmod(k, layer.num_directions)
-        yield f"l{depth}{'_reverse' if direction else ''}", cell
+def _check_projection(layer: nn.RecurrentLayer, reader: StateDictReader, prefix: str) -> None:
+    stem = f"{prefix}weight_hr_"
+    expected, got = "w_p" in layer.cells[0].weights(), any(name.startswith(stem) for name in reader.names())
+    if expected and not got:
+        raise ValueError(f"state_dict: expected {stem}l0 and so on for the module's projection_features, got none")
+    if got and not expected:
+        raise ValueError(f"state_dict: expected no {stem}l0, as the module's projection_features is None, got some")
 
 
 def _layer_name(layer: nn.RecurrentLayer) -> str:
     return "lstm" if isinstance(layer, nn.LSTM) else "gru" if isinstance(layer, nn.GRU) else "rnn"
-
-
-def _export(param: nnx.Param) -> np.ndarray:
-    array = np.array(param[...])
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array

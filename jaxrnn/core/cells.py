@@ -6,79 +6,36 @@ Symbols: x_t input, h_t hidden state, c_t cell state, σ logistic, ⊙ elementwi
 2. the recurrent products, each `operand @ w_h[:, gates]`, added to u_t: together, the pre-activations;
 3. the pointwise function from pre-activations and previous state to the new state.
 
-A `Cell` names its gates and states, says what its products are, and gives the pointwise function. The scans,
-the masking and the reverse pass know nothing else of it: parts 2 and 3 are differentiated by `jax.vjp`.
-
-Gate order, as in PyTorch and cuDNN: LSTM `i f g o`, GRU `r z n`. Weights carry an explicit gate axis:
-w_x [features, gates, hidden], w_h [hidden, gates, hidden], b [gates, hidden].
+A `Cell` names its gates and states, says what its products are, and gives the pointwise function. The scans, the
+masking and the derivatives know nothing else of it. See `jaxrnn.core.parameters` for gate order and layout.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float
 
-from jaxrnn.typing import AnyArray, Hidden
-
-
-class ElmanState(NamedTuple):
-    """State of an Elman cell: h, `[batch, hidden]`."""
-
-    h: Hidden
-
-
-class GRUState(NamedTuple):
-    """State of a GRU: h, `[batch, hidden]`."""
-
-    h: Hidden
-
-
-class LSTMState(NamedTuple):
-    """State of an LSTM: hidden state h and cell state c, each `[batch, hidden]`."""
-
-    h: Hidden
-    c: Hidden
-
-
-class ElmanParams(NamedTuple):
-    """Weights of an Elman cell."""
-
-    w_x: Float[AnyArray, "features 1 hidden"]
-    w_h: Float[AnyArray, "hidden 1 hidden"]
-    b: Float[AnyArray, "1 hidden"]
-
-
-class LSTMParams(NamedTuple):
-    """Weights of an LSTM, gates in the order i f g o."""
-
-    w_x: Float[AnyArray, "features 4 hidden"]
-    w_h: Float[AnyArray, "hidden 4 hidden"]
-    b: Float[AnyArray, "4 hidden"]
-
-
-class GRUParams(NamedTuple):
-    """Weights of a GRU, gates in the order r z n; b_hn is None for `reset_after=False`."""
-
-    w_x: Float[AnyArray, "features 3 hidden"]
-    w_h: Float[AnyArray, "hidden 3 hidden"]
-    b: Float[AnyArray, "3 hidden"]
-    b_hn: Float[AnyArray, " hidden"] | None
-
-
-State = Any  # one of the NamedTuples above; `h`, the output, comes first
-Params = Any
+from jaxrnn.core.linear import layer_norm, matmul
+from jaxrnn.core.parameters import ElmanState, GRUParams, GRUState, LSTMParams, LSTMState, Params, State
 
 
 class Product(NamedTuple):
-    """One recurrent matrix product: `operand(pre, state) @ w_h[:, gates]`, added to `slots` of the pre-activations."""
+    """One recurrent matrix product: `operand(pre, state) @ w_h[:, gates]`, added to `slots` of the pre-activations.
+
+    An operand reads no slot that its own or a later product adds to.
+    """
 
     operand: Callable[[Array, State], Array]
     gates: slice
     slots: tuple[int, ...]
+
+
+def project(x: Array, params: Params) -> Array:
+    """The input projection u = x W_x + b, `[..., features]` -> `[..., gates, hidden]`, as one matrix product."""
+    return matmul(x, params.w_x) + params.b
 
 
 class Cell(NamedTuple):
@@ -93,53 +50,13 @@ class Cell(NamedTuple):
     state_type: type
     num_slots: int
     products: tuple[Product, ...]
-    pointwise: Callable[[Array, State, Params], State]  # (pre, previous state, extra parameters) -> state
+    pointwise: Callable[[Array, State, Params], State]  # (pre, previous state, parameters) -> state
+    project: Callable[[Array, Params], Array] = project
 
     @property
     def num_gates(self) -> int:
         """G, the length of the weights' gate axis."""
         return len(self.gates)
-
-
-def project(x: Array, w_x: Array, b: Array) -> Array:
-    """The input projection u = x W_x + b, `[..., features]` -> `[..., gates, hidden]`, as one matrix product."""
-    return matmul(x, w_x) + b
-
-
-def matmul(a: Array, w: Array) -> Array:
-    """`[..., K] @ [K, gates, hidden]`: products in the weights' dtype, accumulated in at least float32."""
-    product = jnp.dot(a.astype(w.dtype), w.reshape(w.shape[0], -1), preferred_element_type=accumulator(w.dtype))
-    return product.reshape(*a.shape[:-1], *w.shape[1:])
-
-
-def accumulator(dtype: jnp.dtype) -> jnp.dtype:
-    """The dtype of sums, gates and states: float32, or float64 for float64."""
-    return jnp.promote_types(dtype, jnp.float32)
-
-
-def preactivations(cell: Cell, u: Array, state: State, w_h: Array) -> Array:
-    """Projected input u `[..., gates, hidden]` plus the recurrent products: `[..., num_slots, hidden]`."""
-    pre = u
-    for operand, gates, slots in cell.products:
-        v = matmul(operand(pre, state), w_h[:, gates])
-        pre = _add_to_slots(pre, slots, v, cell.num_slots)
-    return pre
-
-
-def _add_to_slots(pre: Array, slots: tuple[int, ...], v: Array, num_slots: int) -> Array:
-    if len(slots) == num_slots:
-        return pre + v
-    rows = [pre[..., k, :] if k < pre.shape[-2] else jnp.zeros_like(pre[..., 0, :]) for k in range(num_slots)]
-    for k, slot in enumerate(slots):
-        rows[slot] = rows[slot] + v[..., k, :]
-    return jnp.stack(rows, axis=-2)
-
-
-def step(cell: Cell, x: Array, params: Params, state: State) -> State:
-    """One step of a cell from its input x `[..., features]`: the definition that everything else must equal."""
-    w_x, w_h, b, *extra = params
-    pre = preactivations(cell, project(x, w_x, b), state, w_h)
-    return cell.pointwise(pre, state, extra)
 
 
 def sigmoid(x: Array) -> Array:
@@ -151,62 +68,115 @@ def _h(pre: Array, state: State) -> Array:
     return state.h
 
 
-def _elman(activation: Callable[[Array], Array]) -> Callable[[Array, ElmanState, Params], ElmanState]:
-    def pointwise(pre: Array, state: ElmanState, extra: Params) -> ElmanState:
+# Elman 1990, doi:10.1207/s15516709cog1402_1: h_t = φ(W_hh h_{t-1} + W_xh x_t + b).
+def _elman(activation: Callable[[Array], Array]) -> Cell:
+    def pointwise(pre: Array, state: ElmanState, params: Params) -> ElmanState:
         return ElmanState(h=activation(pre[..., 0, :]))
 
-    return pointwise
+    return Cell("elman", ("h",), ElmanState, 1, (Product(_h, slice(0, 1), (0,)),), pointwise)
 
 
+ELMAN_TANH = _elman(jnp.tanh)
+ELMAN_RELU = _elman(jax.nn.relu)
+
+
+# Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735, with the forget gate of Gers et al. 2000:
+# i, f, o = σ(W[h_{t-1}, x_t] + b), g = tanh(W_c[h_{t-1}, x_t] + b_c),
+# c_t = f ⊙ c_{t-1} + i ⊙ g, h_t = o ⊙ tanh(c_t).
 # i, f and o go through σ, g through tanh. Both are a·tanh(a·x) + (1-a), with a = ½ for σ and 1 for tanh, so one
 # tanh over the whole block serves all four gates.
 _LSTM_SCALE = np.array([[0.5], [0.5], [1.0], [0.5]])
 
 
-def _lstm(pre: Array, state: LSTMState, extra: Params) -> LSTMState:
+def _lstm_gates(pre: Array) -> list[Array]:
     a = _LSTM_SCALE.astype(pre.dtype)
     gates = a * jnp.tanh(a * pre) + (1 - a)
-    i, f, g, o = (gates[..., k, :] for k in range(4))
+    return [gates[..., k, :] for k in range(4)]
+
+
+def _lstm(pre: Array, state: LSTMState, params: LSTMParams) -> LSTMState:
+    if params.peephole is not None:
+        return _lstm_peephole(pre, state, params)
+    i, f, g, o = _lstm_gates(pre)
     c = f * state.c + i * g
-    return LSTMState(h=o * jnp.tanh(c), c=c)
+    return LSTMState(h=o * jnp.tanh(_cell_output(c, params)), c=c)
 
 
-def _gru_reset_after(pre: Array, state: GRUState, extra: Params) -> GRUState:
-    (b_hn,) = extra
-    rz = sigmoid(pre[..., :2, :])
+# Gers et al. 2002, www.jmlr.org/papers/v3/gers02a.html: i and f see c_{t-1}, o sees c_t, each through a diagonal.
+def _lstm_peephole(pre: Array, state: LSTMState, params: LSTMParams) -> LSTMState:
+    p_i, p_f, p_o = params.peephole.astype(pre.dtype)
+    seen = jnp.stack([p_i * state.c, p_f * state.c], axis=-2)
+    i, f, g, _ = _lstm_gates(pre.at[..., :2, :].add(seen))
+    c = f * state.c + i * g
+    return LSTMState(h=sigmoid(pre[..., 3, :] + p_o * c) * jnp.tanh(_cell_output(c, params)), c=c)
+
+
+def _cell_output(c: Array, params: LSTMParams) -> Array:
+    return c if params.norm is None else layer_norm(c, (-1,)) * params.norm.c + params.norm.c_shift
+
+
+# Ba et al. 2016, arXiv:1607.06450: u_t = LN(x_t W_x) ⊙ γ_x + b, the recurrent part LN(h_{t-1} W_h) ⊙ γ_h, and
+# h_t = o ⊙ tanh(LN(c_t) ⊙ γ_c + β_c). Each LN takes all gates of a step together. The slots after the first G hold
+# the recurrent part by itself, as it is normalised before the two meet.
+def _project_normalised(x: Array, params: Params) -> Array:
+    return layer_norm(matmul(x, params.w_x), (-2, -1)) * params.norm.x + params.b
+
+
+def _normalised(pre: Array, params: Params) -> tuple[Array, Array]:
+    u, v = jnp.split(pre, 2, axis=-2)
+    return u, layer_norm(v, (-2, -1)) * params.norm.h
+
+
+def _lstm_norm(pre: Array, state: LSTMState, params: LSTMParams) -> LSTMState:
+    u, v = _normalised(pre, params)
+    return _lstm(u + v, state, params)
+
+
+_LSTM_GATES = ("i", "f", "g", "o")
+LSTM = Cell("lstm", _LSTM_GATES, LSTMState, 4, (Product(_h, slice(0, 4), (0, 1, 2, 3)),), _lstm)
+LSTM_NORM = Cell(
+    "lstm", _LSTM_GATES, LSTMState, 8, (Product(_h, slice(0, 4), (4, 5, 6, 7)),), _lstm_norm, _project_normalised
+)
+
+
+# Cho et al. 2014, arXiv:1406.1078v1, as in cuDNN and PyTorch. The slots are r, z, the input's part of n, and the
+# recurrent part of n, which r multiplies before the two meet: n = tanh(W_xn x + b_n + r ⊙ (W_hn h + b_hn)).
+def _gru_reset_after(pre: Array, state: GRUState, params: GRUParams) -> GRUState:
+    return _gru(pre[..., :2, :], pre[..., 2, :], pre[..., 3, :], state, params)
+
+
+def _gru(pre_rz: Array, u_n: Array, v_n: Array, state: GRUState, params: GRUParams) -> GRUState:
+    rz = sigmoid(pre_rz)
     r, z = rz[..., 0, :], rz[..., 1, :]
-    n = jnp.tanh(pre[..., 2, :] + r * (pre[..., 3, :] + b_hn.astype(pre.dtype)))
+    n = jnp.tanh(u_n + r * (v_n + params.b_hn.astype(v_n.dtype)))
     return GRUState(h=(1 - z) * n + z * state.h)
 
 
+def _gru_norm(pre: Array, state: GRUState, params: GRUParams) -> GRUState:
+    u, v = _normalised(pre, params)
+    return _gru(u[..., :2, :] + v[..., :2, :], u[..., 2, :], v[..., 2, :], state, params)
+
+
+# arXiv:1406.1078v3, the textbook form: r multiplies h before its product, which therefore has to wait for r:
+# n = tanh(W_h[r ⊙ h_{t-1}, x_t] + b_h).
 def _reset_h(pre: Array, state: GRUState) -> Array:
     return sigmoid(pre[..., 0, :]) * state.h
 
 
-def _gru_reset_before(pre: Array, state: GRUState, extra: Params) -> GRUState:
+def _gru_reset_before(pre: Array, state: GRUState, params: GRUParams) -> GRUState:
     z = sigmoid(pre[..., 1, :])
     n = jnp.tanh(pre[..., 2, :])
     return GRUState(h=(1 - z) * n + z * state.h)
 
 
-# Elman 1990, doi:10.1207/s15516709cog1402_1: h_t = φ(W_hh h_{t-1} + W_xh x_t + b).
-ELMAN_TANH = Cell("elman", ("h",), ElmanState, 1, (Product(_h, slice(0, 1), (0,)),), _elman(jnp.tanh))
-ELMAN_RELU = Cell("elman", ("h",), ElmanState, 1, (Product(_h, slice(0, 1), (0,)),), _elman(jax.nn.relu))
-
-# Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735, with the forget gate of Gers et al. 2000:
-# i, f, o = σ(W[h_{t-1}, x_t] + b), g = tanh(W_c[h_{t-1}, x_t] + b_c),
-# c_t = f ⊙ c_{t-1} + i ⊙ g, h_t = o ⊙ tanh(c_t).
-LSTM = Cell("lstm", ("i", "f", "g", "o"), LSTMState, 4, (Product(_h, slice(0, 4), (0, 1, 2, 3)),), _lstm)
-
-# Cho et al. 2014, arXiv:1406.1078v1, as in cuDNN and PyTorch. The slots are r, z, the input's part of n, and the
-# recurrent part of n, which r multiplies before the two meet: n = tanh(W_xn x + b_n + r ⊙ (W_hn h + b_hn)).
-GRU_RESET_AFTER = Cell("gru", ("r", "z", "n"), GRUState, 4, (Product(_h, slice(0, 3), (0, 1, 3)),), _gru_reset_after)
-
-# arXiv:1406.1078v3, the textbook form: r multiplies h before its product, which therefore has to wait for r:
-# n = tanh(W_h[r ⊙ h_{t-1}, x_t] + b_h).
+_GRU_GATES = ("r", "z", "n")
+GRU_RESET_AFTER = Cell("gru", _GRU_GATES, GRUState, 4, (Product(_h, slice(0, 3), (0, 1, 3)),), _gru_reset_after)
+GRU_NORM = Cell(
+    "gru", _GRU_GATES, GRUState, 6, (Product(_h, slice(0, 3), (3, 4, 5)),), _gru_norm, _project_normalised
+)
 GRU_RESET_BEFORE = Cell(
     "gru_reset_before",
-    ("r", "z", "n"),
+    _GRU_GATES,
     GRUState,
     3,
     (Product(_h, slice(0, 2), (0, 1)), Product(_reset_h, slice(2, 3), (2,))),
@@ -222,6 +192,28 @@ def elman_cell(activation: str) -> Cell:
     return cells[activation]
 
 
-def gru_cell(reset_after: bool) -> Cell:
-    """The GRU of one family or the other."""
-    return GRU_RESET_AFTER if reset_after else GRU_RESET_BEFORE
+def lstm_cell(*, layer_norm: bool = False) -> Cell:
+    """The LSTM, plain or layer-normalised; projection and peepholes are in its parameters."""
+    return LSTM_NORM if layer_norm else LSTM
+
+
+def gru_cell(reset_after: bool, *, layer_norm: bool = False) -> Cell:
+    """The GRU of one family or the other; only that of `reset_after` can be layer-normalised, or ValueError."""
+    if layer_norm and not reset_after:
+        raise ValueError("layer_norm: expected False for a GRU with reset_after=False, got True")
+    return GRU_NORM if layer_norm else GRU_RESET_AFTER if reset_after else GRU_RESET_BEFORE
+
+
+def with_gathered_hidden(cell: Cell, axis_name: str | None) -> Cell:
+    """The cell with its hidden units divided over a mesh axis: each device's operands are gathered from all of them."""
+    if axis_name is None:
+        return cell
+
+    def gathered(operand: Callable[[Array, State], Array]) -> Callable[[Array, State], Array]:
+        def of_all_devices(pre: Array, state: State) -> Array:
+            local = operand(pre, state)
+            return jax.lax.all_gather(local, axis_name, axis=local.ndim - 1, tiled=True)
+
+        return of_all_devices
+
+    return cell._replace(products=tuple(p._replace(operand=gathered(p.operand)) for p in cell.products))

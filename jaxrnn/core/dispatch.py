@@ -1,17 +1,21 @@
 """The public functions: checks, the choice of a backend, and the call. Time-major, arrays in and arrays out."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Literal, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
-from jax.core import Tracer
+from jaxtyping import Bool, Float
 
-from jaxrnn.core.cells import (
-    LSTM,
-    Cell,
+from jaxrnn.core import checks
+from jaxrnn.core.cells import Cell, elman_cell, gru_cell, lstm_cell, with_gathered_hidden
+from jaxrnn.core.chunks import in_chunks
+from jaxrnn.core.control import Fixed, Loop, Steps, reversed_resets, zero_padding
+from jaxrnn.core.fused_scan import fused_scan
+from jaxrnn.core.options import BackendName, Options
+from jaxrnn.core.parameters import (
     ElmanParams,
     ElmanState,
     GRUParams,
@@ -20,31 +24,24 @@ from jaxrnn.core.cells import (
     LSTMState,
     Params,
     State,
-    accumulator,
-    elman_cell,
-    gru_cell,
 )
-from jaxrnn.core.fused_scan import fused_scan
-from jaxrnn.core.masking import length_mask
 from jaxrnn.core.reference import reference_scan
 from jaxrnn.typing import AnyArray, Inputs, Lengths, Outputs
-
-BackendName = Literal["reference", "fused_scan"]
 
 
 class Backend(NamedTuple):
     """A way to unroll a cell, and what it is for."""
 
-    run: Callable[[Cell, Array, Params, State, Array | None, bool], tuple[Array, State]]
+    run: Callable[[Loop, Array, Params, State, Fixed, Steps], tuple[Array | State, State]]
     description: str
 
 
 # In the order of preference of `backend=None`.
 BACKENDS: dict[str, Backend] = {
     "fused_scan": Backend(
-        fused_scan, "projection and weight gradients outside the loop, custom reverse pass; no forward mode (jvp)"
+        fused_scan, "projections and weight gradients outside the loop; every option, every transformation"
     ),
-    "reference": Backend(reference_scan, "plain lax.scan with autodiff; serves every transformation"),
+    "reference": Backend(reference_scan, "plain lax.scan with autodiff; every option, every transformation"),
 }
 
 
@@ -59,8 +56,7 @@ def resolve_backend(backend: BackendName | None = None) -> Resolution:
     """Which backend serves a call with this `backend` argument, and why.
 
     Args:
-      backend: a name, taken as it is; None chooses `fused_scan`, the fastest to train with. It has
-        a custom reverse pass, which forward-mode differentiation cannot enter: ask for `reference` there.
+      backend: a name, taken as it is; None chooses `fused_scan`, which serves every call and is the fastest.
 
     Raises:
       ValueError: there is no backend of that name.
@@ -78,30 +74,21 @@ def resolve_backend(backend: BackendName | None = None) -> Resolution:
 
 
 def lstm(
-    x: Inputs,
-    params: LSTMParams,
-    *,
-    lengths: Lengths | None = None,
-    state: LSTMState | None = None,
-    reverse: bool = False,
-    backend: BackendName | None = None,
-) -> tuple[Outputs, LSTMState]:
+    x: Inputs, params: LSTMParams, **options: Unpack[Options]) -> tuple[Outputs | LSTMState, LSTMState]:
     """Unrolls an LSTM: i, f, o = σ(·), g = tanh(·), c_t = f ⊙ c_{t-1} + i ⊙ g, h_t = o ⊙ tanh(c_t).
 
-    One bias for each gate (PyTorch has two, which add up); gate order i f g o.
+    One bias for each gate (PyTorch has two, which add up); gate order i f g o. The weights decide the variant: with
+    `w_p` the output is projected (LSTMP), with `peephole` the gates see the cell state, with `norm` both parts of the
+    pre-activations and the cell state are layer-normalised.
 
     Args:
       x: inputs, `[time, batch, features]`. Products are taken in the dtype of the weights.
       params: weights with an explicit gate axis, see `LSTMParams`.
-      lengths: valid steps of each row, integers `[batch]`, 0 ≤ n ≤ time; None means all. Outputs past the
-        length are zero, the state stops there, and what the padding holds, even NaN, changes nothing.
-      state: the state to start from, each part `[batch, hidden]`; None means zeros.
-      reverse: run from each row's last valid step to its first.
-      backend: see `resolve_backend`.
+      **options: lengths, state, direction and so on, see `unroll`.
 
     Returns:
-      Outputs `[time, batch, hidden]` in the dtype of x, and the state after each row's last step (with `reverse`,
-      its first), in float32 or wider.
+      Outputs `[time, batch, hidden]` in the dtype of x (with `all_states`, the state of every step), and the state
+      after each row's last step (with `reverse`, its first), in float32 or wider.
 
     Raises:
       ValueError: shapes or dtypes disagree, lengths are out of range, or there is no such backend.
@@ -115,40 +102,31 @@ def lstm(
 
     References:
       Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; the forget gate of Gers et al. 2000,
-      doi:10.1162/089976600300015015.
+      doi:10.1162/089976600300015015; projection: Sak et al. 2014, arXiv:1402.1128; peepholes: Gers et al. 2002,
+      www.jmlr.org/papers/v3/gers02a.html; layer normalisation: Ba et al. 2016, arXiv:1607.06450.
     """
-    _check_type(params, LSTMParams)
-    return unroll(LSTM, x, params, lengths=lengths, state=state, reverse=reverse, backend=backend)
+    checks.check_type(params, LSTMParams)
+    return unroll(lstm_cell(layer_norm=params.norm is not None), x, params, **options)
 
 
 def gru(
-    x: Inputs,
-    params: GRUParams,
-    *,
-    reset_after: bool = True,
-    lengths: Lengths | None = None,
-    state: GRUState | None = None,
-    reverse: bool = False,
-    backend: BackendName | None = None,
-) -> tuple[Outputs, GRUState]:
+    x: Inputs, params: GRUParams, *, reset_after: bool = True, **options: Unpack[Options]
+) -> tuple[Outputs | GRUState, GRUState]:
     """Unrolls a GRU: r, z = σ(·), h_t = (1-z) ⊙ n + z ⊙ h_{t-1}, with n by one of two families.
 
     They are not the same function: `reset_after=True` (cuDNN, PyTorch) has n = tanh(W_xn x + b_n + r ⊙ (W_hn h +
     b_hn)), and needs its own bias b_hn; `reset_after=False` (the textbook form) has n = tanh(W_n [r ⊙ h, x] + b_n).
     Many texts blend the other way, h_t = (1-z) ⊙ h_{t-1} + z ⊙ n: the same family with z's weights and bias
-    negated. Gate order r z n.
+    negated. Gate order r z n. With `params.norm`, both parts of the pre-activations are layer-normalised.
 
     Args:
       x: inputs, `[time, batch, features]`.
       params: weights with an explicit gate axis, see `GRUParams`; `b_hn` is None without `reset_after`.
       reset_after: which of the two families.
-      lengths: as in `lstm`.
-      state: as in `lstm`.
-      reverse: as in `lstm`.
-      backend: as in `lstm`.
+      **options: as in `lstm`.
 
     Returns:
-      Outputs `[time, batch, hidden]` and the state after each row's last step.
+      Outputs `[time, batch, hidden]` and the state after each row's last step, as in `lstm`.
 
     Raises:
       ValueError: as in `lstm`; or b_hn is missing, or given where it has no place.
@@ -156,38 +134,23 @@ def gru(
     References:
       Cho et al. 2014, arXiv:1406.1078 (v1: reset after, v3: reset before).
     """
-    _check_type(params, GRUParams)
-    if reset_after and (params.b_hn is None or params.b_hn.shape != params.b.shape[1:]):
-        got = None if params.b_hn is None else list(params.b_hn.shape)
-        raise ValueError(f"params.b_hn: expected shape {list(params.b.shape[1:])} for reset_after=True, got {got}")
-    if not reset_after and params.b_hn is not None:
-        raise ValueError("params.b_hn: expected None for reset_after=False, which has no such bias, got an array")
-    return unroll(gru_cell(reset_after), x, params, lengths=lengths, state=state, reverse=reverse, backend=backend)
+    checks.check_type(params, GRUParams)
+    return unroll(gru_cell(reset_after, layer_norm=params.norm is not None), x, params, **options)
 
 
 def elman(
-    x: Inputs,
-    params: ElmanParams,
-    *,
-    activation: Literal["tanh", "relu"] = "tanh",
-    lengths: Lengths | None = None,
-    state: ElmanState | None = None,
-    reverse: bool = False,
-    backend: BackendName | None = None,
-) -> tuple[Outputs, ElmanState]:
+    x: Inputs, params: ElmanParams, *, activation: Literal["tanh", "relu"] = "tanh", **options: Unpack[Options]
+) -> tuple[Outputs | ElmanState, ElmanState]:
     """Unrolls an Elman network: h_t = φ(W_hh h_{t-1} + W_xh x_t + b), φ = tanh or ReLU.
 
     Args:
       x: inputs, `[time, batch, features]`.
       params: weights with a gate axis of length 1, see `ElmanParams`.
       activation: φ.
-      lengths: as in `lstm`.
-      state: as in `lstm`.
-      reverse: as in `lstm`.
-      backend: as in `lstm`.
+      **options: as in `lstm`.
 
     Returns:
-      Outputs `[time, batch, hidden]` and the state after each row's last step.
+      Outputs `[time, batch, hidden]` and the state after each row's last step, as in `lstm`.
 
     Raises:
       ValueError: as in `lstm`; or the activation is another.
@@ -196,8 +159,8 @@ def elman(
       Elman 1990, doi:10.1207/s15516709cog1402_1.
     """
     cell = elman_cell(activation)
-    _check_type(params, ElmanParams)
-    return unroll(cell, x, params, lengths=lengths, state=state, reverse=reverse, backend=backend)
+    checks.check_type(params, ElmanParams)
+    return unroll(cell, x, params, **options)
 
 
 def unroll(
@@ -206,78 +169,75 @@ def unroll(
     params: Params,
     *,
     lengths: Lengths | None = None,
+    mask: Bool[AnyArray, "time batch"] | None = None,
+    resets: Bool[AnyArray, "time batch"] | None = None,
     state: State | None = None,
     reverse: bool = False,
+    recurrent_dropout: Float[AnyArray, "batch width"] | None = None,
+    zoneout: State | None = None,
+    max_gradient: float | None = None,
+    remat_chunk: int | None = None,
+    all_states: bool = False,
+    hidden_axis: str | None = None,
     backend: BackendName | None = None,
-) -> tuple[Outputs, State]:
+) -> tuple[Outputs | State, State]:
     """Unrolls any `Cell`; `lstm`, `gru` and `elman` are this function with the cell filled in.
 
     Args:
       cell: the equations, one of this library's or one's own.
       x: inputs, `[time, batch, features]`.
-      params: a NamedTuple that begins with w_x, w_h and b; what follows is given to the cell's pointwise function.
-      lengths: as in `lstm`.
-      state: as in `lstm`.
-      reverse: as in `lstm`.
-      backend: as in `lstm`.
+      params: a NamedTuple with w_x, w_h and b; all of it is given to the cell's pointwise function.
+      lengths: valid steps of each row, integers `[batch]`, 0 ≤ n ≤ time. Outputs past the length are zero, the state
+        stops there, and what the padding holds, even NaN, changes nothing.
+      mask: valid steps, booleans `[time, batch]`, in place of lengths: gaps and padding on either side. An invalid
+        step has output zero and leaves the state as it is.
+      resets: booleans `[time, batch]`, true where a new sequence starts: the row's state returns to the initial one
+        before that step, so that several sequences in one row give what each gives by itself. With `reverse` it
+        returns after that step, on the way to the sequence before.
+      state: the state to start from, each part `[batch, hidden]`; None means zeros.
+      reverse: run from each row's last valid step to its first.
+      recurrent_dropout: `[batch, hidden]`, multiplies h before the recurrent products, the same at every step: zeros,
+        and 1/(1 - rate) elsewhere (Gal & Ghahramani 2016, arXiv:1512.05287). A constant to every derivative.
+      zoneout: a state whose parts are booleans `[time, batch, hidden]`, true where the old value stays; or numbers,
+        the share of the old value, which is the expectation to use at evaluation; or None (Krueger et al. 2017,
+        arXiv:1606.01305). A constant to every derivative.
+      max_gradient: the elements of the state's gradient are clipped to ± this at every step on the way back.
+      remat_chunk: keep only every this many steps' state for the reverse pass, and run each such chunk again there:
+        memory grows with time/k + k rather than with time, and the forward pass is done twice. Same numbers.
+      all_states: return every step's whole state, `[time, batch, hidden]` each part, in place of the outputs, which
+        are its h.
+      hidden_axis: name of the mesh axis, inside `shard_map`, over which the hidden units are divided: each device has
+        the columns of its own units, w_x `[features, gates, local]`, w_h `[hidden, gates, local]` and so on.
+      backend: see `resolve_backend`.
 
     Returns:
-      Outputs `[time, batch, hidden]` and the state after each row's last step.
+      Outputs `[time, batch, hidden]` in the dtype of x (with `all_states`, the state of every step), and the state
+      after each row's last step (with `reverse`, its first), in float32 or wider.
 
     Raises:
-      ValueError: as in `lstm`.
+      ValueError: shapes or dtypes disagree, lengths are out of range, or there is no such backend.
     """
     run = BACKENDS[resolve_backend(backend).name].run
     x = jnp.asarray(x)
     params = jax.tree.map(jnp.asarray, params)
-    _check_params(cell, x, params)
-    time, batch, hidden = *x.shape[:2], params.w_h.shape[0]
-    mask = length_mask(checked_lengths(lengths, time, batch), time)
-    state = _initial_state(cell, state, (batch, hidden), accumulator(params.w_h.dtype))
-    h, state = run(cell, x, params, state, mask, reverse)
-    return h.astype(x.dtype), state
-
-
-def _check_type(params: Params, expected: type) -> None:
-    if not isinstance(params, expected):
-        raise ValueError(f"params: expected {expected.__name__}, got {type(params).__name__}")
-
-
-def _check_params(cell: Cell, x: Array, params: Params) -> None:
-    if x.ndim != 3 or not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(f"x: expected floats [time, batch, features], got {x.dtype} {list(x.shape)}")
-    gates, features, hidden = cell.num_gates, x.shape[2], params.w_h.shape[0]
-    expected = {"w_x": (features, gates, hidden), "w_h": (hidden, gates, hidden), "b": (gates, hidden)}
-    for name, shape in expected.items():
-        weights = getattr(params, name)
-        if weights.shape != shape or not jnp.issubdtype(weights.dtype, jnp.floating):
-            got = f"{weights.dtype} {list(weights.shape)}"
-            raise ValueError(f"params.{name}: expected floats {list(shape)} for {cell.name}, got {got}")
-
-
-def checked_lengths(lengths: Lengths | None, time: int, batch: int) -> AnyArray | None:
-    """The lengths as an array, or None; ValueError unless they are integers `[batch]` from 0 to `time`."""
-    if lengths is None:
-        return None
-    lengths = lengths if isinstance(lengths, Array) else np.asarray(lengths)
-    if not jnp.issubdtype(lengths.dtype, jnp.integer) or lengths.shape != (batch,):
-        raise ValueError(f"lengths: expected integers [{batch}], got {lengths.dtype} {list(lengths.shape)}")
-    if not isinstance(lengths, Tracer):  # inside jit the values are not known, and are the caller's promise
-        values = np.asarray(lengths)
-        if batch and not (values.min() >= 0 and values.max() <= time):
-            raise ValueError(
-                f"lengths: expected 0 to {time}, the number of steps, got {values.min()} to {values.max()}"
-            )
-    return lengths
-
-
-def _initial_state(cell: Cell, state: State | None, shape: tuple[int, int], dtype: jnp.dtype) -> State:
-    fields = cell.state_type._fields
-    if state is None:
-        return cell.state_type(*(jnp.zeros(shape, dtype) for _ in fields))
-    if not isinstance(state, cell.state_type):
-        raise ValueError(f"state: expected {cell.state_type.__name__}, got {type(state).__name__}")
-    for name, part in zip(fields, state, strict=True):
-        if np.shape(part) != shape:
-            raise ValueError(f"state.{name}: expected shape {list(shape)}, got {list(np.shape(part))}")
-    return jax.tree.map(lambda part: jnp.asarray(part, dtype), state)
+    num_shards = 1 if hidden_axis is None else jax.lax.axis_size(hidden_axis)
+    checks.check_params(cell, x, params, num_shards=num_shards)
+    checks.check_positive("max_gradient", max_gradient)
+    checks.check_positive("remat_chunk", remat_chunk)
+    time, batch = x.shape[:2]
+    resets = checks.checked_booleans("resets", resets, time, batch)
+    steps = Steps(
+        mask=checks.checked_mask(lengths, mask, time, batch),
+        resets=reversed_resets(resets) if reverse and resets is not None else resets,
+        zoneout=checks.checked_zoneout(cell, zoneout, params, time, batch),
+    )
+    state = checks.checked_state(cell, state, params, batch)
+    fixed = Fixed(
+        initial=None if resets is None else state,
+        dropout=checks.checked_dropout(recurrent_dropout, params, batch),
+    )
+    loop = Loop(with_gathered_hidden(cell, hidden_axis), reverse, max_gradient, all_states)
+    if remat_chunk is not None and remat_chunk < time:
+        run = partial(in_chunks, run, remat_chunk)
+    outputs, last = run(loop, x, params, state, fixed, steps)
+    return jax.tree.map(lambda part: zero_padding(steps.mask, part).astype(x.dtype), outputs), last

@@ -1,22 +1,27 @@
-"""The fast scan: everything that need not be in the loop is outside it, in both passes.
+"""The fast scan: everything that need not be in the loop is outside it, in the forward pass and in every derivative.
 
 Forward. The input projection u = x W_x + b is one matrix product for all steps; the loop's body is the recurrent
-product and the pointwise function f. It saves, of each step, the pre-activations p_t and the state it came from.
+products and the pointwise function f.
 
-Backward. With s_t = f(p_t, s_{t-1}, θ), p_t = u_t + Σ_k a_k W_k, a_k = operand_k(p_t, s_{t-1}), and the cotangent
-ds_t that arrives from the right plus that of the output at t, a reverse step is
+Derivatives. With p_t = u_t + Σ_k a_k W_k, a_k = operand_k(p_t, s_{t-1}), and s_t = f(p_t, s_{t-1}, θ), the tangent is
 
-    dp_t, ds_{t-1}, dθ_t  =  ds_t · ∂f               (the pointwise function's own VJP)
-    da_k                  =  dp_t W_kᵀ               (last product first)
-    dp_t, ds_{t-1}        +=  da_k · ∂operand_k
+    dp_t  =  du_t + Σ_k a_k dW_k  +  Σ_k da_k W_k
+    ds_t  =  ∂f · (dp_t, ds_{t-1}, dθ)
 
-and it emits dp_t alone. After the loop, each weight gradient is one product over all steps: dW_k = Σ_t a_kᵀ dp_t.
-Autodiff of the plain scan instead carries dW through the loop, a second product a step, and saves sixteen arrays for
-an LSTM where this saves six (in units of [time, batch, hidden]).
+The terms a_k dW_k depend on no tangent of the state. The forward pass knows all a_k, so they are taken out of the loop
+and become one matrix product for all steps. This one rule is the whole derivative: forward mode runs it, and reverse
+mode is its transpose, which JAX takes. There, what was taken out of the loop stays out: the reverse loop emits dp_t
+alone, and each weight gradient is one matrix product over all steps, dW_k = Σ_t a_kᵀ dp_t. Autodiff of the plain scan
+instead carries dW through the loop, a second product a step, and saves sixteen arrays for an LSTM where this saves
+seven (in units of [time, batch, hidden]). As the rule is made of plain operations, derivatives of any order and kind
+exist, and stay fast.
+
+Saved are the pre-activations and the state entered with. The body of the tangent is under `jax.checkpoint`: the
+derivative of f is taken again in the reverse step rather than its coefficients saved. That it is JAX's derivative, not
+one by hand, costs nothing that could be measured in a training step: docs/design/001-fused-scan.md.
 
 Under the mask a held step passes its cotangent through and gets none itself: du, and with it every gradient of the
-padding, is exactly zero. f is evaluated again in the reverse step rather than its activations saved, and its
-derivative is JAX's rather than one by hand: what that costs is in docs/design/001-fused-scan.md.
+padding, is exactly zero. The masks of dropout and zoneout are constants to every derivative.
 """
 
 from functools import partial
@@ -26,90 +31,71 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrnn.core.cells import Cell, Params, Product, State, accumulator, preactivations, project
-from jaxrnn.core.masking import hold, zero_padding
+from jaxrnn.core.control import Fixed, Loop, Steps, enter, leave, zero_padding
+from jaxrnn.core.linear import matmul
+from jaxrnn.core.parameters import Params, State
+from jaxrnn.core.step import add_to_slots, output_projection, preactivations, project_output
+
+Results = tuple[Array | State, State]  # every step's h or whole state, and the last state
 
 
-def fused_scan(
-    cell: Cell, x: Array, params: Params, state: State, mask: Array | None, reverse: bool
-) -> tuple[Array, State]:
-    """Unrolls the cell over x `[time, batch, features]`: outputs `[time, batch, hidden]` and the last state."""
-    w_x, w_h, b, *extra = params
-    u = project(zero_padding(mask, x), w_x, b)
-    h, state = cast(tuple[Array, State], _recurrence(cell, reverse, u, w_h, extra, state, mask))
-    return zero_padding(mask, h), state
+def fused_scan(loop: Loop, x: Array, params: Params, state: State, fixed: Fixed, steps: Steps) -> Results:
+    """Unrolls the cell over x `[time, batch, features]`: every step's h, or its whole state, and the last state."""
+    u = loop.cell.project(zero_padding(steps.mask, x), params)
+    return cast(Results, _recurrence(loop, u, params, state, fixed, steps))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _recurrence(
-    cell: Cell, reverse: bool, u: Array, w_h: Array, extra: Params, state: State, mask: Array | None
-) -> tuple[Array, State]:
-    def body(state: State, inputs: tuple[Array, Array | None]) -> tuple[State, Array]:
-        u_t, mask_t = inputs
-        new = cell.pointwise(preactivations(cell, u_t, state, w_h), state, extra)
-        new = hold(mask_t, new, state)
-        return new, new.h
-
-    state, h = jax.lax.scan(body, state, (u, mask), reverse=reverse)
-    return h, state
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _recurrence(loop: Loop, u: Array, params: Params, state: State, fixed: Fixed, steps: Steps) -> Results:
+    results, _ = _run(loop, u, params, state, fixed, steps, save=False)
+    return results
 
 
-def _forward(
-    cell: Cell, reverse: bool, u: Array, w_h: Array, extra: Params, state: State, mask: Array | None
-) -> tuple[tuple[Array, State], tuple]:
-    def body(state: State, inputs: tuple[Array, Array | None]) -> tuple[State, tuple]:
-        u_t, mask_t = inputs
-        pre = preactivations(cell, u_t, state, w_h)
-        new = hold(mask_t, cell.pointwise(pre, state, extra), state)
-        return new, (new.h, pre, state)
+def _run(
+    loop: Loop, u: Array, params: Params, state: State, fixed: Fixed, steps: Steps, *, save: bool
+) -> tuple[Results, tuple[Array, State] | None]:
+    def body(state: State, inputs: tuple[Array, Steps]) -> tuple[State, tuple]:
+        u_t, at = inputs
+        entered = enter(loop, fixed, at, state)
+        pre = preactivations(loop.cell, u_t, entered, params.w_h, fixed.dropout)
+        new = project_output(loop.cell.pointwise(pre, entered, params), params)
+        state = leave(at, new, entered)
+        return state, (state if loop.all_states else state.h, (pre, entered) if save else None)
 
-    state, (h, pre, previous) = jax.lax.scan(body, state, (u, mask), reverse=reverse)
-    return (h, state), (pre, previous, w_h, extra, mask)
-
-
-def _backward(cell: Cell, reverse: bool, residuals: tuple, cotangents: tuple[Array, State]) -> tuple:
-    pre, previous, w_h, extra, mask = residuals
-    d_h, d_last = cotangents
-    transposed = [w_h[:, product.gates].reshape(w_h.shape[0], -1).T for product in cell.products]
-
-    def body(carry: tuple[State, Params], inputs: tuple) -> tuple[tuple[State, Params], Array]:
-        d_state, d_extra = carry
-        d_h_t, pre_t, previous_t, mask_t = inputs
-        d_state = d_state._replace(h=d_state.h + d_h_t)
-        zeros = jax.tree.map(jnp.zeros_like, d_state)
-        _, vjp = jax.vjp(cell.pointwise, pre_t, previous_t, extra)
-        d_pre, d_previous, d_extra_t = vjp(hold(mask_t, d_state, zeros))
-        for product, w_t in zip(reversed(cell.products), reversed(transposed), strict=True):
-            d_v = d_pre if len(product.slots) == cell.num_slots else d_pre[:, product.slots, :]
-            d_v = d_v.reshape(d_v.shape[0], -1).astype(w_t.dtype)
-            d_operand = jnp.dot(d_v, w_t, preferred_element_type=accumulator(w_t.dtype))
-            _, vjp = jax.vjp(product.operand, pre_t, previous_t)
-            d_pre, d_previous = jax.tree.map(jnp.add, (d_pre, d_previous), vjp(d_operand))
-        held = zeros if mask_t is None else hold(mask_t, zeros, d_state)
-        d_previous = jax.tree.map(jnp.add, d_previous, held)
-        d_extra = jax.tree.map(lambda total, term: total + term.astype(total.dtype), d_extra, d_extra_t)
-        return (d_previous, d_extra), d_pre
-
-    carry = d_last, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, accumulator(leaf.dtype)), extra)
-    (d_state, d_extra), d_pre = jax.lax.scan(body, carry, (d_h, pre, previous, mask), reverse=not reverse)
-
-    d_extra = jax.tree.map(lambda total, leaf: total.astype(leaf.dtype), d_extra, extra)
-    d_w_h = [_weight_gradient(cell, product, d_pre, pre, previous, w_h) for product in cell.products]
-    d_u = d_pre if cell.num_gates == cell.num_slots else d_pre[:, :, : cell.num_gates]
-    return d_u, jnp.concatenate(d_w_h, axis=1) if len(d_w_h) > 1 else d_w_h[0], d_extra, d_state, None
+    last, (outputs, saved) = jax.lax.scan(body, state, (u, steps), reverse=loop.reverse)
+    return (outputs, last), saved
 
 
-def _weight_gradient(cell: Cell, product: Product, d_pre: Array, pre: Array, previous: State, w_h: Array) -> Array:
-    """Σ_t a_tᵀ dp_t as one matrix product over time and batch together."""
-    d_v = d_pre if len(product.slots) == cell.num_slots else d_pre[:, :, product.slots, :]
-    operand = product.operand(pre, previous)
-    d_w = jnp.einsum(
-        "tbk,tbgh->kgh",
-        operand.astype(w_h.dtype),
-        d_v.astype(w_h.dtype),
-        preferred_element_type=accumulator(w_h.dtype),
-    )
-    return d_w.astype(w_h.dtype)
+@_recurrence.defjvp
+def _tangent(loop: Loop, primals: tuple, tangents: tuple) -> tuple[Results, Results]:
+    cell = loop.cell
+    _, params, _, fixed, steps = primals
+    d_u, d_params, d_state, d_fixed, _ = tangents
+    results, saved = _run(loop, *primals, save=True)
+    pre, entered = cast(tuple[Array, State], saved)
 
+    for operand, gates, slots in cell.products:
+        a = operand(pre, entered)
+        a = a if fixed.dropout is None else a * fixed.dropout
+        d_u = add_to_slots(cell, d_u, slots, matmul(a, d_params.w_h[:, gates]))
+    w_p, d_h = output_projection(params), None
+    if w_p is not None:
+        d_h = matmul(cell.pointwise(pre, entered, params).h, d_params.w_p)
 
-_recurrence.defvjp(_forward, _backward)
+    @partial(jax.checkpoint, prevent_cse=False)  # inside a scan there is nothing to merge with
+    def body(d_state: State, inputs: tuple) -> tuple[State, Array | State]:
+        d_pre, d_h_t, pre_t, entered_t, at = inputs
+        d_entered = enter(loop, d_fixed, at, d_state)
+        for operand, gates, slots in cell.products:
+            _, d_a = jax.jvp(operand, (pre_t, entered_t), (d_pre, d_entered))
+            d_a = d_a if fixed.dropout is None else d_a * fixed.dropout
+            d_pre = add_to_slots(cell, d_pre, slots, matmul(d_a, params.w_h[:, gates]))
+        _, d_new = jax.jvp(cell.pointwise, (pre_t, entered_t, params), (d_pre, d_entered, d_params))
+        d_new = project_output(d_new, params)
+        if d_h_t is not None:
+            d_new = d_new._replace(h=d_new.h + d_h_t)
+        d_state = leave(at, d_new, d_entered)
+        return d_state, d_state if loop.all_states else d_state.h
+
+    d_last, d_outputs = jax.lax.scan(body, d_state, (d_u, d_h, pre, entered, steps), reverse=loop.reverse)
+    return results, (d_outputs, d_last)

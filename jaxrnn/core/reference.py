@@ -1,26 +1,28 @@
 """The oracle: a plain `lax.scan` over the cell's own step, differentiated by JAX. Nothing is rearranged.
 
-It takes every option, works in any dtype, and under every transformation (also forward mode, which a custom
-reverse pass cannot serve). Every other backend must equal it.
+Every other backend must equal it.
 """
 
 import jax
 from jax import Array
 
-from jaxrnn.core.cells import Cell, Params, State, step
-from jaxrnn.core.masking import hold, zero_padding
+from jaxrnn.core.control import Fixed, Loop, Steps, enter, leave, zero_padding
+from jaxrnn.core.parameters import Params, State
+from jaxrnn.core.step import step
 
 
 def reference_scan(
-    cell: Cell, x: Array, params: Params, state: State, mask: Array | None, reverse: bool
-) -> tuple[Array, State]:
-    """Unrolls the cell over x `[time, batch, features]`: outputs `[time, batch, hidden]` and the last state."""
+    loop: Loop, x: Array, params: Params, state: State, fixed: Fixed, steps: Steps
+) -> tuple[Array | State, State]:
+    """Unrolls the cell over x `[time, batch, features]`: every step's h, or its whole state, and the last state."""
 
-    def body(state: State, inputs: tuple[Array, Array | None]) -> tuple[State, Array]:
-        x_t, mask_t = inputs
-        state = hold(mask_t, step(cell, x_t, params, state), state)
-        return state, state.h
+    def body(state: State, inputs: tuple[Array, Steps]) -> tuple[State, Array | State]:
+        x_t, at = inputs
+        entered = enter(loop, fixed, at, state)
+        new = step(loop.cell, x_t, params, entered, dropout=fixed.dropout)
+        state = leave(at, new, entered)
+        return state, state if loop.all_states else state.h
 
     # Padding may hold NaN, and 0 · NaN would poison the weights' gradients: it is cleared before the first product.
-    state, h = jax.lax.scan(body, state, (zero_padding(mask, x), mask), reverse=reverse)
-    return zero_padding(mask, h), state
+    last, outputs = jax.lax.scan(body, state, (zero_padding(steps.mask, x), steps), reverse=loop.reverse)
+    return outputs, last

@@ -4,6 +4,8 @@ from jaxrnn.nn.cells import ElmanCell as ElmanCell
 from jaxrnn.nn.cells import GRUCell as GRUCell
 from jaxrnn.nn.cells import LSTMCell as LSTMCell
 from jaxrnn.nn.cells import RecurrentCell as RecurrentCell
+from jaxrnn.nn.embedding import Embed as Embed
+from jaxrnn.nn.initializers import Initializers as Initializers
 from jaxrnn.nn.layers import GRU as GRU
 from jaxrnn.nn.layers import LSTM as LSTM
 from jaxrnn.nn.layers import Elman as Elman

@@ -3,85 +3,143 @@
 They follow Flax's cell protocol, `carry, y = cell(carry, x)`; the carry is the core's state (`LSTMState(h, c)`).
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
 from jaxrnn import core
-from jaxrnn.nn.initializers import InitName, initial_params
+from jaxrnn.nn.initializers import Initializers, InitName, initializers, per_gate
 
-
+MATRICES = ("w_x", "w_h", "w_p")
 N_GATE = 2  # of the GRU's r, z, n
 
 
+class CellOptions(TypedDict, total=False):
+    """What all cells can be asked for; `RecurrentCell` says what each means."""
+
+    init: InitName | Initializers
+    use_bias: bool
+    double_bias: bool
+    learn_state: bool
+    dtype: DTypeLike | None
+    param_dtype: DTypeLike
+
+
 class RecurrentCell(nnx.Module):
-    """What the three cells share: weights w_x, w_h, b with a gate axis, and the step.
+    """What the three cells share: weights with a gate axis, and the step.
+
+    Weights are attributes, by the names of the core's parameters: w_x, w_h, b and so on, each only where it exists.
 
     Args of the cells' constructors:
       in_features: D, width of the input.
       hidden_features: H, width of the state and of the output.
-      init: see `jaxrnn.nn.initializers.initial_params`.
+      init: see `jaxrnn.nn.initializers`.
+      use_bias: False: no biases.
       double_bias: a second bias b_h for the recurrent product, as PyTorch has. The function stays the same, training
         does not: the sum of two parameters goes twice as far in each step of Adam.
+      learn_state: the initial state, zero at first, is a parameter.
       dtype: of the matrix products; None means that of the weights. Gates and states stay in float32 or wider.
       param_dtype: of the weights.
       rngs: Flax random streams; `params` is used.
     """
+
+    w_x: nnx.Param
+    w_h: nnx.Param
+    b: nnx.Param
 
     def __init__(
         self,
         core_cell: core.Cell,
         in_features: int,
         hidden_features: int,
+        projection_features: int | None = None,
+        /,  # so that a cell that cannot project does not take the keyword either
         *,
-        init: InitName,
-        double_bias: bool,
-        dtype: DTypeLike | None,
-        param_dtype: DTypeLike,
+        init: InitName | Initializers = "orthogonal",
+        use_bias: bool = True,
+        double_bias: bool = False,
+        learn_state: bool = False,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        for name, value in {"in_features": in_features, "hidden_features": hidden_features}.items():
-            if value < 1:
+        sizes = {"in_features": in_features, "hidden_features": hidden_features}
+        for name, value in (sizes | {"projection_features": projection_features}).items():
+            if value is not None and value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
-        params = initial_params(
-            core_cell,
-            rngs.params(),
-            in_features,
-            hidden_features,
-            init=init,
-            double_bias=double_bias,
-            dtype=param_dtype,
-        )
+        if double_bias and not use_bias:
+            raise ValueError("double_bias: expected False with use_bias=False, got True")
         self.core_cell = core_cell
         self.in_features = in_features
         self.hidden_features = hidden_features
+        self.out_features = projection_features or hidden_features
         self.dtype = dtype
-        self.w_x = nnx.Param(params["w_x"])
-        self.w_h = nnx.Param(params["w_h"])
-        self.b = nnx.Param(params["b"])
-        self.b_h, self.b_hn = (nnx.data(nnx.Param(params[k]) if k in params else None) for k in ("b_h", "b_hn"))
+        self.param_dtype = param_dtype
+        self.learn_state = learn_state
+        self.weight_names: tuple[str, ...] = ()
+
+        draw = initializers(init, hidden_features)
+        gates = core_cell.num_gates
+        keys = rngs.params()
+        keys = jax.random.split(keys, 4)
+        self._add("w_x", per_gate(draw.w_x, keys[0], (in_features, gates, hidden_features), param_dtype))
+        self._add("w_h", per_gate(draw.w_h, keys[1], (self.out_features, gates, hidden_features), param_dtype))
+        if use_bias:
+            self._add_biases(draw, keys[2:], double_bias)
+        if projection_features is not None:
+            shape = hidden_features, 1, projection_features
+            self._add("w_p", per_gate(draw.w_x, rngs.params(), shape, param_dtype)[:, 0])
+        if learn_state:
+            for name, width in zip(core_cell.state_type._fields, self.state_widths, strict=True):
+                self._add(f"initial_{name}", jnp.zeros(width, param_dtype))
+
+    def _add(self, name: str, value: Array) -> None:
+        setattr(self, name, nnx.Param(value))
+        self.weight_names = (*self.weight_names, name)
+
+    def _add_biases(self, draw: Initializers, keys: Array, double_bias: bool) -> None:
+        cell = self.core_cell
+        shape = cell.num_gates, self.hidden_features
+        b, b_h = (per_gate(draw.b, key, shape, self.param_dtype) for key in keys)
+        if "f" in cell.gates:
+            b = b.at[cell.gates.index("f")].add(draw.forget_bias)
+        if double_bias:
+            self._add("b", b)
+            self._add("b_h", b_h)
+        # One bias is the sum of two draws, as two would add up: everywhere but in the GRU's n gate, inside r ⊙ (...).
+        elif cell.name == "gru":
+            self._add("b", b + b_h.at[N_GATE].set(0))
+            self._add("b_hn", b_h[N_GATE])
+        else:
+            self._add("b", b + b_h)
+
+    def weights(self) -> dict[str, nnx.Param]:
+        """The parameters by name."""
+        return {name: getattr(self, name) for name in self.weight_names}
 
     @property
     def params(self) -> Any:
         """The weights as the core takes them, matrices in `dtype`; each cell has its own type."""
         raise NotImplementedError
 
-    def _matrices(self) -> tuple[Array, Array]:
-        w_x, w_h = self.w_x[...], self.w_h[...]
-        return (w_x, w_h) if self.dtype is None else (w_x.astype(self.dtype), w_h.astype(self.dtype))
+    def _arrays(self) -> dict[str, Array]:
+        """The weights by name, matrices in `dtype`, and the biases that add up added."""
+        arrays = {name: param[...] for name, param in self.weights().items()}
+        for name in MATRICES:
+            if name in arrays and self.dtype is not None:
+                arrays[name] = arrays[name].astype(self.dtype)
+        b = arrays.get("b", jnp.zeros((self.core_cell.num_gates, self.hidden_features), self.param_dtype))
+        return arrays | {"b": b + arrays["b_h"] if "b_h" in arrays else b}
 
-    def weights(self) -> dict[str, nnx.Param]:
-        """The parameters by name: w_x, w_h, b, and those of b_h and b_hn that this cell has."""
-        optional = {"b_h": self.b_h, "b_hn": self.b_hn}
-        present = {name: param for name, param in optional.items() if param is not None}
-        return {"w_x": self.w_x, "w_h": self.w_h, "b": self.b} | present
-
-    def _bias(self) -> Array:
-        return self.b[...] if self.b_h is None else self.b[...] + self.b_h[...]
+    @property
+    def state_widths(self) -> list[int]:
+        """Of each part of the state; h, which comes first, may be projected."""
+        return [self.out_features] + [self.hidden_features] * (len(self.core_cell.state_type._fields) - 1)
 
     @property
     def num_feature_axes(self) -> int:
@@ -89,26 +147,31 @@ class RecurrentCell(nnx.Module):
         return 1
 
     def initialize_carry(self, input_shape: tuple[int, ...], rngs: nnx.Rngs | nnx.RngStream | None = None) -> Any:
-        """The zero state for inputs of shape `[*batch, features]`; no random numbers are drawn."""
-        shape = (*input_shape[:-1], self.hidden_features)
-        zeros = jnp.zeros(shape, jnp.promote_types(self.w_h[...].dtype, jnp.float32))
-        return self.core_cell.state_type(*(zeros for _ in self.core_cell.state_type._fields))
+        """The initial state for inputs of shape `[*batch, features]`: zeros, or the learnt one; nothing is drawn."""
+        dtype = jnp.promote_types(self.param_dtype, jnp.float32)
+        parts = []
+        for name, width in zip(self.core_cell.state_type._fields, self.state_widths, strict=True):
+            shape = (*input_shape[:-1], width)
+            learnt = getattr(self, f"initial_{name}")[...].astype(dtype) if self.learn_state else jnp.zeros((), dtype)
+            parts.append(jnp.broadcast_to(learnt, shape))
+        return self.core_cell.state_type(*parts)
 
     def __call__(self, carry: Any, x: Array) -> tuple[Any, Array]:
         """One step: state `[*batch, hidden]` and input `[*batch, features]` to the new state and the output h."""
         if x.ndim < 1 or x.shape[-1] != self.in_features or not jnp.issubdtype(x.dtype, jnp.floating):
             raise ValueError(f"x: expected floats [..., {self.in_features}], got {x.dtype} {list(x.shape)}")
-        self._check_carry(carry, (*x.shape[:-1], self.hidden_features))
+        self.check_state("carry", carry, x.shape[:-1])
         carry = core.step(self.core_cell, x, self.params, carry)
         return carry, carry.h.astype(x.dtype)
 
-    def _check_carry(self, carry: Any, shape: tuple[int, ...]) -> None:
+    def check_state(self, name: str, state: Any, batch: tuple[int, ...]) -> None:
+        """ValueError, by that name, unless the state is one of this cell, each part `[*batch, width]`."""
         state_type = self.core_cell.state_type
-        if not isinstance(carry, state_type):
-            raise ValueError(f"carry: expected {state_type.__name__}, got {type(carry).__name__}")
-        for name, part in zip(state_type._fields, carry, strict=True):
-            if part.shape != shape:
-                raise ValueError(f"carry.{name}: expected shape {list(shape)}, got {list(part.shape)}")
+        if not isinstance(state, state_type):
+            raise ValueError(f"{name}: expected {state_type.__name__}, got {type(state).__name__}")
+        for field, part, width in zip(state_type._fields, state, self.state_widths, strict=True):
+            if np.shape(part) != (*batch, width):
+                raise ValueError(f"{name}.{field}: expected shape {[*batch, width]}, got {list(np.shape(part))}")
 
 
 class ElmanCell(RecurrentCell):
@@ -120,62 +183,81 @@ class ElmanCell(RecurrentCell):
         hidden_features: int,
         *,
         activation: Literal["tanh", "relu"] = "tanh",
-        init: InitName = "orthogonal",
-        double_bias: bool = False,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
+        **options: Unpack[CellOptions],
     ):
-        super().__init__(
-            core.elman_cell(activation),
-            in_features,
-            hidden_features,
-            init=init,
-            double_bias=double_bias,
-            dtype=dtype,
-            param_dtype=param_dtype,
-            rngs=rngs,
-        )
+        super().__init__(core.elman_cell(activation), in_features, hidden_features, rngs=rngs, **options)
 
     @property
     def params(self) -> core.ElmanParams:
         """The weights as the core takes them, matrices in `dtype`."""
-        return core.ElmanParams(*self._matrices(), self._bias())
+        arrays = self._arrays()
+        return core.ElmanParams(arrays["w_x"], arrays["w_h"], arrays["b"])
 
 
 class LSTMCell(RecurrentCell):
-    """LSTM cell; see `jaxrnn.core.lstm` for the equations and `RecurrentCell` for the arguments."""
+    """LSTM cell; see `jaxrnn.core.lstm` for the equations and `RecurrentCell` for the other arguments.
+
+    Args:
+      in_features: D, width of the input.
+      hidden_features: H, width of the cell state, and of the output unless it is projected.
+      projection_features: P, width the output is projected to; None: not projected.
+      peephole: i, f and o see the cell state.
+      layer_norm: layer normalisation of both parts of the pre-activations and of the cell state.
+      rngs: Flax random streams; `params` is used.
+      **options: see `RecurrentCell`.
+    """
 
     def __init__(
         self,
         in_features: int,
         hidden_features: int,
         *,
-        init: InitName = "orthogonal",
-        double_bias: bool = False,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
+        projection_features: int | None = None,
+        peephole: bool = False,
+        layer_norm: bool = False,
         rngs: nnx.Rngs,
+        **options: Unpack[CellOptions],
     ):
         super().__init__(
-            core.LSTM,
+            core.lstm_cell(layer_norm=layer_norm),
             in_features,
             hidden_features,
-            init=init,
-            double_bias=double_bias,
-            dtype=dtype,
-            param_dtype=param_dtype,
+            projection_features,
             rngs=rngs,
+            **options,
         )
+        self.layer_norm = layer_norm
+        if peephole:
+            draw = initializers(options.get("init", "orthogonal"), hidden_features)
+            self._add("peephole", per_gate(draw.b, rngs.params(), (3, hidden_features), self.param_dtype))
+        if layer_norm:
+            for name in ("norm_x", "norm_h"):
+                self._add(name, jnp.ones((4, hidden_features), self.param_dtype))
+            self._add("norm_c", jnp.ones(hidden_features, self.param_dtype))
+            self._add("norm_c_shift", jnp.zeros(hidden_features, self.param_dtype))
 
     @property
     def params(self) -> core.LSTMParams:
         """The weights as the core takes them, matrices in `dtype`."""
-        return core.LSTMParams(*self._matrices(), self._bias())
+        arrays = self._arrays()
+        norm = core.LSTMNorm(*(arrays[f"norm_{k}"] for k in core.LSTMNorm._fields)) if self.layer_norm else None
+        return core.LSTMParams(
+            arrays["w_x"], arrays["w_h"], arrays["b"], arrays.get("w_p"), arrays.get("peephole"), norm
+        )
 
 
 class GRUCell(RecurrentCell):
-    """GRU cell of either family; see `jaxrnn.core.gru` for the equations and `RecurrentCell` for the arguments."""
+    """GRU cell of either family; see `jaxrnn.core.gru` for the equations and `RecurrentCell` for the other arguments.
+
+    Args:
+      in_features: D, width of the input.
+      hidden_features: H, width of the state and of the output.
+      reset_after: which family.
+      layer_norm: layer normalisation of both parts of the pre-activations; needs `reset_after`.
+      rngs: Flax random streams; `params` is used.
+      **options: see `RecurrentCell`.
+    """
 
     def __init__(
         self,
@@ -183,27 +265,25 @@ class GRUCell(RecurrentCell):
         hidden_features: int,
         *,
         reset_after: bool = True,
-        init: InitName = "orthogonal",
-        double_bias: bool = False,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
+        layer_norm: bool = False,
         rngs: nnx.Rngs,
+        **options: Unpack[CellOptions],
     ):
-        super().__init__(
-            core.gru_cell(reset_after),
-            in_features,
-            hidden_features,
-            init=init,
-            double_bias=double_bias,
-            dtype=dtype,
-            param_dtype=param_dtype,
-            rngs=rngs,
-        )
+        cell = core.gru_cell(reset_after, layer_norm=layer_norm)
+        super().__init__(cell, in_features, hidden_features, rngs=rngs, **options)
+        self.reset_after = reset_after
+        self.layer_norm = layer_norm
+        for name in ("norm_x", "norm_h") if layer_norm else ():
+            self._add(name, jnp.ones((3, hidden_features), self.param_dtype))
 
     @property
     def params(self) -> core.GRUParams:
         """The weights as the core takes them, matrices in `dtype`."""
-        if self.core_cell.name == "gru" and self.b_h is not None:
-            b_h = self.b_h[...]
-            return core.GRUParams(*self._matrices(), self.b[...] + b_h.at[N_GATE].set(0), b_h[N_GATE])
-        return core.GRUParams(*self._matrices(), self._bias(), None if self.b_hn is None else self.b_hn[...])
+        arrays = self._arrays()
+        b, b_hn = arrays["b"], None
+        if self.reset_after and "b_h" in arrays:  # the n gate's two do not add up
+            b, b_hn = b.at[N_GATE].set(self.b[...][N_GATE]), arrays["b_h"][N_GATE]
+        elif self.reset_after:
+            b_hn = arrays.get("b_hn", jnp.zeros(self.hidden_features, self.param_dtype))
+        norm = core.GRUNorm(arrays["norm_x"], arrays["norm_h"]) if self.layer_norm else None
+        return core.GRUParams(arrays["w_x"], arrays["w_h"], b, b_hn, norm)

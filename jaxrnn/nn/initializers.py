@@ -1,87 +1,59 @@
-"""Initial weights of a cell, by name."""
+"""Initial weights of a cell, by name or by one's own initialisers."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
-
-from jaxrnn import core
 
 InitName = Literal["orthogonal", "torch"]
 
 
-def initial_params(
-    cell: core.Cell,
-    key: Array,
-    in_features: int,
-    hidden_features: int,
-    *,
-    init: InitName,
-    double_bias: bool,
-    dtype: DTypeLike,
-) -> dict[str, Array]:
-    """Draws w_x `[features, gates, hidden]`, w_h `[hidden, gates, hidden]`, b and perhaps b_h `[gates, hidden]`.
+class Initializers(NamedTuple):
+    """How weights are first drawn, each gate by itself; the defaults are those of `init="orthogonal"`.
+
+    Attributes:
+      w_x: of a gate's `[features, hidden]`, and of a projection `[hidden, projected]`.
+      w_h: of a gate's `[hidden, hidden]`; orthogonal keeps norms (Saxe et al. 2014, arXiv:1312.6120).
+      b: of a gate's `[hidden]`, and of a peephole's.
+      forget_bias: added to the forget gate's bias (Jozefowicz et al. 2015).
+    """
+
+    w_x: Initializer = jax.nn.initializers.glorot_uniform()
+    w_h: Initializer = jax.nn.initializers.orthogonal()
+    b: Initializer = jax.nn.initializers.zeros
+    forget_bias: float = 1.0
+
+
+def initializers(init: InitName | Initializers, hidden_features: int) -> Initializers:
+    """The initialisers of a name.
 
     Args:
-      cell: whose gates to draw for.
-      key: a JAX random key.
-      in_features: D.
+      init: "orthogonal", the defaults of `Initializers`; "torch", all weights and biases uniform in ±1/√H, as PyTorch
+        draws them; or initialisers, taken as they are.
       hidden_features: H.
-      init: "orthogonal": each gate of w_h orthogonal by itself (Saxe et al. 2014, arXiv:1312.6120), each gate of
-        w_x Glorot uniform, biases zero but the forget gate's one (Jozefowicz et al. 2015). "torch": all weights
-        and biases uniform in ±1/√H; where PyTorch has two biases that add up and we one, it is the sum of two draws.
-      double_bias: draw b_h, too.
-      dtype: of the arrays.
 
     Raises:
       ValueError: `init` is another name.
     """
-    shapes = {
-        "w_x": (in_features, cell.num_gates, hidden_features),
-        "w_h": (hidden_features, cell.num_gates, hidden_features),
-        "b": (cell.num_gates, hidden_features),
-    }
-    draws = {"orthogonal": _orthogonal, "torch": _torch_uniform}
-    if init not in draws:
-        raise ValueError(f"init: expected 'orthogonal' or 'torch', got {init!r}")
-    params = draws[init](cell, key, shapes, dtype)
-    if double_bias:
-        return params
-    # Two biases become one where they add up: everywhere but in the GRU's n gate, whose recurrent one is b_hn.
-    b, b_h = params.pop("b"), params.pop("b_h")
-    if cell.name == "gru":
-        n = cell.gates.index("n")
-        return params | {"b": b + b_h.at[n].set(0), "b_hn": b_h[n]}
-    return params | {"b": b + b_h}
+    if isinstance(init, Initializers):
+        return init
+    if init == "orthogonal":
+        return Initializers()
+    if init != "torch":
+        raise ValueError(f"init: expected 'orthogonal', 'torch' or nn.Initializers, got {init!r}")
+    bound = hidden_features**-0.5
+
+    def uniform(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32, **kwargs: object) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return Initializers(uniform, uniform, uniform, forget_bias=0.0)
 
 
-def _orthogonal(cell: core.Cell, key: Array, shapes: dict, dtype: DTypeLike) -> dict[str, Array]:
-    key_x, key_h = jax.random.split(key)
-
-    def per_gate(initializer: jax.nn.initializers.Initializer, key: Array, shape: tuple[int, int, int]) -> Array:
-        keys = jax.random.split(key, shape[1])
-        wide = jnp.promote_types(dtype, jnp.float32)  # the orthogonal draw's QR does not exist in bfloat16
-        return jnp.stack([initializer(k, (shape[0], shape[2]), wide) for k in keys], axis=1).astype(dtype)
-
-    b = jnp.zeros(shapes["b"], dtype)
-    if "f" in cell.gates:
-        b = b.at[cell.gates.index("f")].set(1)
-    return {
-        "w_x": per_gate(jax.nn.initializers.glorot_uniform(), key_x, shapes["w_x"]),
-        "w_h": per_gate(jax.nn.initializers.orthogonal(), key_h, shapes["w_h"]),
-        "b": b,
-        "b_h": jnp.zeros_like(b),
-    }
-
-
-def _torch_uniform(cell: core.Cell, key: Array, shapes: dict, dtype: DTypeLike) -> dict[str, Array]:
-    bound = shapes["b"][-1] ** -0.5
-    keys = jax.random.split(key, 4)
-
-    names = ("w_x", "w_h", "b", "b_h")
-    shapes = shapes | {"b_h": shapes["b"]}
-    return {
-        name: jax.random.uniform(key, shapes[name], dtype, -bound, bound) for name, key in zip(names, keys, strict=True)
-    }
+def per_gate(initializer: Initializer, key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Draws `[*features, gates, hidden]`, each gate `[*features, hidden]` by itself."""
+    wide = jnp.promote_types(dtype, jnp.float32)  # the orthogonal draw's QR does not exist in bfloat16
+    keys = jax.random.split(key, shape[-2])
+    return jnp.stack([initializer(k, (*shape[:-2], shape[-1]), wide) for k in keys], axis=-2).astype(dtype)

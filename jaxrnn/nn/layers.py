@@ -1,99 +1,183 @@
-"""Recurrent layers: cells stacked in depth and in both directions, dropout between them.
+"""Recurrent layers: cells stacked in depth and in both directions, with what acts between and around them.
 
 They have no mathematics of their own: each direction of each layer is a cell's weights given to the core.
 """
 
-from collections.abc import Callable
-from typing import Any, Literal
+import operator
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any, Literal, Unpack, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
-from jax.typing import DTypeLike
 
 from jaxrnn import core
-from jaxrnn.core.dispatch import BackendName
-from jaxrnn.nn.cells import ElmanCell, GRUCell, LSTMCell, RecurrentCell
-from jaxrnn.nn.initializers import InitName
+from jaxrnn.core.checks import check_positive
+from jaxrnn.nn.cells import CellOptions, ElmanCell, GRUCell, LSTMCell, RecurrentCell
+from jaxrnn.nn.regularization import StateRegularization, checked_dropout
 from jaxrnn.typing import AnyArray
+
+Merge = Literal["concat", "sum", "mean", "mul"]
+Connections = Literal["plain", "residual", "dense"]
+
+
+class LayerOptions(CellOptions, total=False):
+    """What all layers can be asked for; `RecurrentLayer` says what each means."""
+
+    bidirectional: bool
+    merge: Merge
+    connections: Connections
+    dropout_rate: float
+    input_dropout_rate: float
+    output_dropout_rate: float
+    variational_dropout: bool
+    recurrent_dropout_rate: float
+    zoneout_rate: float | tuple[float, ...]
+    weight_drop_rate: float
+    max_gradient: float | None
+    remat_chunk: int | None
+    time_major: bool
+    backend: core.BackendName | None
 
 
 class RecurrentLayer(nnx.Module):
     """What the three layers share: the stack, the directions, and the call.
 
+    All dropout acts while training only (`model.train()`), and its masks are drawn outside the loop over time.
+
     Args of the layers' constructors:
       in_features: D, width of the input.
-      hidden_features: H, width of each direction's state.
+      hidden_features: H, width of each direction's state; or a width for each layer.
       num_layers: L, layers in depth.
-      bidirectional: run each layer in both directions and concatenate their outputs.
-      dropout_rate: of the outputs of every layer but the last, while `deterministic` is off (`model.train()`).
+      bidirectional: run each layer in both directions.
+      merge: what the two directions' outputs become: "concat" (side by side), "sum", "mean" or "mul" (product).
+      connections: "plain"; "residual", each layer but the first adds its input to its output; or "dense", each
+        layer's input is all that came before, the network's input included, side by side.
+      dropout_rate: of the outputs of every layer but the last.
+      input_dropout_rate: of the input.
+      output_dropout_rate: of the last layer's output.
+      variational_dropout: those three dropouts have one mask for all steps of a row (Gal & Ghahramani 2016).
+      recurrent_dropout_rate: of h on its way into the recurrent product, one mask for all steps of a row.
+      zoneout_rate: probability that an element of the state keeps its old value; one number, or one for each part of
+        the state (h, c). At evaluation the expectation is taken (Krueger et al. 2017, arXiv:1606.01305).
+      weight_drop_rate: of the elements of w_h, once a call (DropConnect; Merity et al. 2018, arXiv:1708.02182).
+      max_gradient: see `jaxrnn.core.unroll`.
+      remat_chunk: see `jaxrnn.core.unroll`.
       time_major: inputs and outputs are `[time, batch, ...]` rather than `[batch, time, ...]`.
-      init: see `jaxrnn.nn.initializers.initial_params`.
-      double_bias: two biases that add up, as in PyTorch; see `RecurrentCell`.
-      dtype: of the matrix products; None means that of the weights. Gates and states stay in float32 or wider.
-      param_dtype: of the weights.
       backend: see `jaxrnn.core.resolve_backend`.
+      init, use_bias, double_bias, learn_state, dtype, param_dtype: see `jaxrnn.nn.RecurrentCell`.
       rngs: Flax random streams: `params`, and `dropout` where it is not given at the call.
     """
 
     def __init__(
         self,
-        make_cell: Callable[[int], RecurrentCell],
+        cell_type: type[RecurrentCell],
         in_features: int,
-        hidden_features: int,
-        *,
+        hidden_features: int | Sequence[int],
         num_layers: int,
-        bidirectional: bool,
-        dropout_rate: float,
-        time_major: bool,
-        backend: BackendName | None,
+        cell_arguments: dict[str, Any],
+        *,
+        bidirectional: bool = False,
+        merge: Merge = "concat",
+        connections: Connections = "plain",
+        dropout_rate: float = 0.0,
+        input_dropout_rate: float = 0.0,
+        output_dropout_rate: float = 0.0,
+        variational_dropout: bool = False,
+        recurrent_dropout_rate: float = 0.0,
+        zoneout_rate: float | tuple[float, ...] = 0.0,
+        weight_drop_rate: float = 0.0,
+        max_gradient: float | None = None,
+        remat_chunk: int | None = None,
+        time_major: bool = False,
+        backend: core.BackendName | None = None,
         rngs: nnx.Rngs,
+        **cell_options: Unpack[CellOptions],
     ):
-        if num_layers < 1:
-            raise ValueError(f"num_layers: expected at least 1, got {num_layers}")
-        if not 0 <= dropout_rate < 1:
-            raise ValueError(f"dropout_rate: expected 0 <= rate < 1, got {dropout_rate}")
         core.resolve_backend(backend)
-        self.num_layers = num_layers
+        check_positive("max_gradient", max_gradient)
+        check_positive("remat_chunk", remat_chunk)
+        for name, value, kind in (("merge", merge, Merge), ("connections", connections, Connections)):
+            if value not in get_args(kind):
+                raise ValueError(f"{name}: expected one of {', '.join(get_args(kind))}, got {value!r}")
+        widths = _layer_widths(hidden_features, num_layers)
+        self.num_layers = len(widths)
         self.num_directions = 2 if bidirectional else 1
+        self.merge = merge
+        self.connections = connections
         self.time_major = time_major
-        self.backend: BackendName | None = backend
-        widths = [in_features] + [self.num_directions * hidden_features] * (num_layers - 1)
-        # Layer-major, then direction: the order of the states, as in PyTorch.
-        self.cells = nnx.List([make_cell(width) for width in widths for _ in range(self.num_directions)])
-        self.dropout = nnx.Dropout(dropout_rate, rngs=rngs if dropout_rate else None)
+        self.max_gradient = max_gradient
+        self.remat_chunk = remat_chunk
+        self.backend: core.BackendName | None = backend
+
+        cells = []
+        arguments = cell_arguments | cell_options
+        for width in widths:  # layer-major, then direction: the order of the states, as in PyTorch
+            cells += [cell_type(in_features, width, rngs=rngs, **arguments) for _ in range(self.num_directions)]
+            out = cells[-1].out_features * (self.num_directions if merge == "concat" else 1)
+            if connections == "residual" and len(cells) > self.num_directions and out != in_features:
+                raise ValueError(f"hidden_features: expected layers of one width for residual, got {list(widths)}")
+            in_features = in_features + out if connections == "dense" else out
+        self.out_features = out
+        self.cells = nnx.List(cells)
+        # Inside the module x is time-major: the mask of variational dropout is broadcast over the first axis.
+        shared = (0,) if variational_dropout else ()
+        for name, rate in {
+            "dropout": dropout_rate,
+            "input_dropout": input_dropout_rate,
+            "output_dropout": output_dropout_rate,
+        }.items():
+            setattr(self, name, checked_dropout(f"{name}_rate", rate, rngs, shared))
+        self.weight_drop = checked_dropout("weight_drop_rate", weight_drop_rate, rngs)
+        self.regularization = StateRegularization(
+            cells[0].core_cell.state_type, recurrent_dropout_rate, zoneout_rate, rngs=rngs
+        )
 
     def __call__(
         self,
         x: AnyArray,
         *,
         lengths: AnyArray | None = None,
+        mask: AnyArray | None = None,
+        resets: AnyArray | None = None,
         state: Any | None = None,
+        all_states: bool = False,
         rngs: nnx.Rngs | None = None,
-    ) -> tuple[Array, Any]:
+    ) -> tuple[Array, Any] | tuple[Array, Any, Any]:
         """Runs the layers over sequences.
 
         Args:
           x: inputs, `[batch, time, features]` (`[time, batch, features]` if `time_major`).
-          lengths: valid steps of each row, integers `[batch]`; None means all. See `jaxrnn.core.lstm`.
-          state: as returned, each part `[num_layers * num_directions, batch, hidden]`; None means zeros.
+          lengths: valid steps of each row, integers `[batch]`; None means all. See `jaxrnn.core.unroll`.
+          mask: valid steps, booleans `[batch, time]` (or time-major), in place of lengths; it may have gaps.
+          resets: booleans `[batch, time]` (or time-major), true where a new sequence starts inside a row.
+          state: as returned, each part `[num_layers * num_directions, batch, hidden]`; None means zeros, or the learnt
+            state.
+          all_states: return every step's state as well.
           rngs: random streams for dropout, in place of those given to the constructor.
 
         Returns:
-          Outputs `[batch, time, num_directions * hidden]`, and the state of every layer and direction after each
-          row's last step (the backward direction's: after its first), layer-major: l0 forward, l0 backward, l1 ...
+          Outputs `[batch, time, out_features]`, and the state of every layer and direction after each row's last step
+          (the backward direction's: after its first), layer-major: l0 forward, l0 backward, l1 ... Layers of different
+          widths have states that do not stack: a tuple of them then. With `all_states` also every step's state, each
+          part `[num_layers * num_directions, batch, time, hidden]` (or time before batch).
 
         Raises:
           ValueError: shapes or dtypes disagree, or lengths are out of range.
         """
         x = jnp.asarray(x)
-        if x.ndim != 3 or x.shape[-1] != self.cells[0].in_features:
-            axes = "[time, batch, {}]" if self.time_major else "[batch, time, {}]"
-            raise ValueError(f"x: expected {axes.format(self.cells[0].in_features)}, got {list(x.shape)}")
-        x = x if self.time_major else x.swapaxes(0, 1)
-        states = self._unstack(state, batch=x.shape[1])
-        last = []
+        _check_inputs(x, ("time", "batch") if self.time_major else ("batch", "time"), self.cells[0].in_features)
+        mask = core.checked_booleans("mask", mask, *x.shape[:2])
+        resets = core.checked_booleans("resets", resets, *x.shape[:2])
+        if not self.time_major:
+            x, mask, resets = (None if a is None else a.swapaxes(0, 1) for a in (x, mask, resets))
+        time, batch = x.shape[:2]
+        states = self._unstack(state, batch)
+        last, every = [], []
+        x = self.input_dropout(x, rngs=rngs)
         for layer in range(self.num_layers):
             if layer > 0:
                 x = self.dropout(x, rngs=rngs)
@@ -104,26 +188,43 @@ class RecurrentLayer(nnx.Module):
                 y, final = core.unroll(
                     cell.core_cell,
                     x,
-                    cell.params,
+                    self._params(cell, rngs),
                     lengths=lengths,
+                    mask=mask,
+                    resets=resets,
                     state=states[k],
                     reverse=direction == 1,
+                    **self.regularization.draw(batch, cell.state_widths, time=time, rngs=rngs),
+                    max_gradient=self.max_gradient,
+                    remat_chunk=self.remat_chunk,
+                    all_states=all_states,
                     backend=self.backend,
                 )
-                outputs.append(y)
+                outputs.append(y.h if all_states else y)
                 last.append(final)
-            x = outputs[0] if len(outputs) == 1 else jnp.concatenate(outputs, axis=-1)
-        return (x if self.time_major else x.swapaxes(0, 1)), _stack(last)
+                every.append(y)
+            x = self._connect(layer, x, outputs)
+        y = self.output_dropout(x, rngs=rngs)
+        if not self.time_major:
+            y = y.swapaxes(0, 1)
+        if not all_states:
+            return y, self._stack(last)
+        if not self.time_major:
+            every = jax.tree.map(lambda part: part.swapaxes(0, 1), every)
+        return y, self._stack(last), self._stack(every)
 
-    def step(self, x: AnyArray, state: Any | None = None) -> tuple[Array, Any]:
+    def step(self, x: AnyArray, state: Any | None = None, *, rngs: nnx.Rngs | None = None) -> tuple[Array, Any]:
         """One step of a stream: the same numbers as the call over a whole sequence.
+
+        While training, dropout draws new masks at every step.
 
         Args:
           x: inputs of one step, `[batch, features]`.
-          state: as returned by the step before, or by a call; None means zeros.
+          state: as returned by the step before, or by a call; None means zeros, or the learnt state.
+          rngs: random streams for dropout, in place of those given to the constructor.
 
         Returns:
-          Outputs `[batch, hidden]`, and the state.
+          Outputs `[batch, out_features]`, and the state.
 
         Raises:
           ValueError: the layer is bidirectional, whose backward direction needs the end first; or shapes disagree.
@@ -131,82 +232,130 @@ class RecurrentLayer(nnx.Module):
         if self.num_directions == 2:
             raise ValueError("step: expected a unidirectional layer, got bidirectional=True")
         x = jnp.asarray(x)
-        if x.ndim != 2:
-            raise ValueError(f"x: expected [batch, {self.cells[0].in_features}], got {list(x.shape)}")
-        states = self._unstack(state, batch=x.shape[0])
+        _check_inputs(x, ("batch",), self.cells[0].in_features)
+        batch, dtype = x.shape[0], x.dtype
+        states = self._unstack(state, batch)
         last = []
+        # With a time axis of one, which a mask shared over time is shared over.
+        x = self.input_dropout(x[None], rngs=rngs)[0]
         for layer, (cell, carry) in enumerate(zip(self.cells, states, strict=True)):
             if layer > 0:
-                x = self.dropout(x)
-            carry, x = cell(cell.initialize_carry(x.shape) if carry is None else carry, x)
-            last.append(carry)
-        return x, _stack(last)
+                x = self.dropout(x[None], rngs=rngs)[0]
+            drawn = self.regularization.draw(batch, cell.state_widths, time=None, rngs=rngs)
+            new = core.step(
+                cell.core_cell,
+                x,
+                self._params(cell, rngs),
+                cell.initialize_carry(x.shape) if carry is None else carry,
+                dropout=drawn["recurrent_dropout"],
+                zoneout=drawn["zoneout"],
+            )
+            last.append(new)
+            x = self._connect(layer, x, [new.h.astype(dtype)])
+        return self.output_dropout(x[None], rngs=rngs)[0], self._stack(last)
+
+    def _params(self, cell: RecurrentCell, rngs: nnx.Rngs | None) -> Any:
+        params = cell.params
+        return params._replace(w_h=self.weight_drop(params.w_h, rngs=rngs)) if self.weight_drop.rate else params
+
+    def _connect(self, layer: int, x: Array, outputs: list[Array]) -> Array:
+        """What the next layer sees, from this one's input and the outputs of its directions."""
+        y = outputs[0]
+        if len(outputs) == 2:
+            if self.merge == "concat":
+                y = jnp.concatenate(outputs, axis=-1)
+            else:
+                y = reduce(operator.mul if self.merge == "mul" else operator.add, outputs)
+                y = y / 2 if self.merge == "mean" else y
+        if self.connections == "residual" and layer > 0:
+            return x + y
+        if self.connections == "dense" and layer < self.num_layers - 1:
+            return jnp.concatenate([x, y], axis=-1)
+        return y
 
     def _unstack(self, state: Any | None, batch: int) -> list[Any]:
+        """The state of each cell; None stands for zeros."""
         if state is None:
-            return [None] * len(self.cells)
-        cell = self.cells[0]
-        state_type = cell.core_cell.state_type
-        if not isinstance(state, state_type):
-            raise ValueError(f"state: expected {state_type.__name__}, got {type(state).__name__}")
-        expected = (len(self.cells), batch, cell.hidden_features)
-        for name, part in zip(state_type._fields, state, strict=True):
-            if part.shape != expected:
-                raise ValueError(f"state.{name}: expected shape {list(expected)}, got {list(part.shape)}")
-        return [jax.tree.map(lambda part, k=k: part[k], state) for k in range(len(self.cells))]
+            return [cell.initialize_carry((batch, 1)) if cell.learn_state else None for cell in self.cells]
+        state_type = self.cells[0].core_cell.state_type
+        if self._stacks:
+            if not isinstance(state, state_type):
+                raise ValueError(f"state: expected {state_type.__name__}, got {type(state).__name__}")
+            for name, part, width in zip(state_type._fields, state, self.cells[0].state_widths, strict=True):
+                expected = (len(self.cells), batch, width)
+                if np.shape(part) != expected:
+                    raise ValueError(f"state.{name}: expected shape {list(expected)}, got {list(np.shape(part))}")
+            return [jax.tree.map(lambda part, k=k: part[k], state) for k in range(len(self.cells))]
+        if not isinstance(state, tuple) or len(state) != len(self.cells):
+            raise ValueError(f"state: expected a tuple of {len(self.cells)} {state_type.__name__}, as returned")
+        for k, (cell, part) in enumerate(zip(self.cells, state, strict=True)):
+            cell.check_state(f"state[{k}]", part, (batch,))
+        return list(state)
+
+    def _stack(self, states: list[Any]) -> Any:
+        """One state with the cells as first axis, or a tuple where widths differ."""
+        return jax.tree.map(lambda *parts: jnp.stack(parts), *states) if self._stacks else tuple(states)
+
+    @property
+    def _stacks(self) -> bool:
+        return len({cell.hidden_features for cell in self.cells}) == 1
 
 
-def _stack(states: list[Any]) -> Any:
-    return jax.tree.map(lambda *parts: jnp.stack(parts), *states)
+def _layer_widths(hidden_features: int | Sequence[int], num_layers: int) -> list[int]:
+    if num_layers < 1:
+        raise ValueError(f"num_layers: expected at least 1, got {num_layers}")
+    if isinstance(hidden_features, int):
+        return [hidden_features] * num_layers
+    if num_layers not in (1, len(hidden_features)):
+        raise ValueError(f"hidden_features: expected {num_layers} widths, one a layer, got {list(hidden_features)}")
+    if not hidden_features:
+        raise ValueError("hidden_features: expected at least one width, got none")
+    return list(hidden_features)
+
+
+def _check_inputs(x: Array, axes: tuple[str, ...], features: int) -> None:
+    if x.ndim != len(axes) + 1 or x.shape[-1] != features or not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"x: expected floats [{', '.join(axes)}, {features}], got {x.dtype} {list(x.shape)}")
 
 
 class Elman(RecurrentLayer):
-    """Elman layers, φ = tanh or ReLU; see `jaxrnn.core.elman` for the equations, `RecurrentLayer` for the arguments."""
+    """Elman layers, φ = tanh or ReLU; see `jaxrnn.core.elman` for the equations.
+
+    Args:
+      in_features: D, width of the input.
+      hidden_features: H, width of each direction's state; or a width for each layer.
+      num_layers: L, layers in depth.
+      activation: φ.
+      rngs: Flax random streams.
+      **options: see `RecurrentLayer`.
+    """
 
     def __init__(
         self,
         in_features: int,
-        hidden_features: int,
+        hidden_features: int | Sequence[int],
         num_layers: int = 1,
         *,
         activation: Literal["tanh", "relu"] = "tanh",
-        bidirectional: bool = False,
-        dropout_rate: float = 0.0,
-        time_major: bool = False,
-        init: InitName = "orthogonal",
-        double_bias: bool = False,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        backend: BackendName | None = None,
         rngs: nnx.Rngs,
+        **options: Unpack[LayerOptions],
     ):
-        def make_cell(width: int) -> ElmanCell:
-            return ElmanCell(
-                width,
-                hidden_features,
-                activation=activation,
-                init=init,
-                double_bias=double_bias,
-                dtype=dtype,
-                param_dtype=param_dtype,
-                rngs=rngs,
-            )
-
-        super().__init__(
-            make_cell,
-            in_features,
-            hidden_features,
-            num_layers=num_layers,
-            bidirectional=bidirectional,
-            dropout_rate=dropout_rate,
-            time_major=time_major,
-            backend=backend,
-            rngs=rngs,
-        )
+        arguments = {"activation": activation}
+        super().__init__(ElmanCell, in_features, hidden_features, num_layers, arguments, rngs=rngs, **options)
 
 
 class LSTM(RecurrentLayer):
-    """LSTM layers; see `jaxrnn.core.lstm` for the equations and `RecurrentLayer` for the arguments.
+    """LSTM layers; see `jaxrnn.core.lstm` for the equations.
+
+    Args:
+      in_features: D, width of the input.
+      hidden_features: H, width of each direction's state; or a width for each layer.
+      num_layers: L, layers in depth.
+      projection_features: P, width that each output is projected to; None: not projected.
+      peephole: i, f and o see the cell state.
+      layer_norm: layer normalisation of both parts of the pre-activations and of the cell state.
+      rngs: Flax random streams.
+      **options: see `RecurrentLayer`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -220,83 +369,42 @@ class LSTM(RecurrentLayer):
     def __init__(
         self,
         in_features: int,
-        hidden_features: int,
+        hidden_features: int | Sequence[int],
         num_layers: int = 1,
         *,
-        bidirectional: bool = False,
-        dropout_rate: float = 0.0,
-        time_major: bool = False,
-        init: InitName = "orthogonal",
-        double_bias: bool = False,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        backend: BackendName | None = None,
+        projection_features: int | None = None,
+        peephole: bool = False,
+        layer_norm: bool = False,
         rngs: nnx.Rngs,
+        **options: Unpack[LayerOptions],
     ):
-        def make_cell(width: int) -> LSTMCell:
-            return LSTMCell(
-                width,
-                hidden_features,
-                init=init,
-                double_bias=double_bias,
-                dtype=dtype,
-                param_dtype=param_dtype,
-                rngs=rngs,
-            )
-
-        super().__init__(
-            make_cell,
-            in_features,
-            hidden_features,
-            num_layers=num_layers,
-            bidirectional=bidirectional,
-            dropout_rate=dropout_rate,
-            time_major=time_major,
-            backend=backend,
-            rngs=rngs,
-        )
+        arguments = {"projection_features": projection_features, "peephole": peephole, "layer_norm": layer_norm}
+        super().__init__(LSTMCell, in_features, hidden_features, num_layers, arguments, rngs=rngs, **options)
 
 
 class GRU(RecurrentLayer):
-    """GRU layers of either family; see `jaxrnn.core.gru` for the equations, `RecurrentLayer` for the arguments."""
+    """GRU layers of either family; see `jaxrnn.core.gru` for the equations.
+
+    Args:
+      in_features: D, width of the input.
+      hidden_features: H, width of each direction's state; or a width for each layer.
+      num_layers: L, layers in depth.
+      reset_after: which family.
+      layer_norm: layer normalisation of both parts of the pre-activations; needs `reset_after`.
+      rngs: Flax random streams.
+      **options: see `RecurrentLayer`.
+    """
 
     def __init__(
         self,
         in_features: int,
-        hidden_features: int,
+        hidden_features: int | Sequence[int],
         num_layers: int = 1,
         *,
         reset_after: bool = True,
-        bidirectional: bool = False,
-        dropout_rate: float = 0.0,
-        time_major: bool = False,
-        init: InitName = "orthogonal",
-        double_bias: bool = False,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        backend: BackendName | None = None,
+        layer_norm: bool = False,
         rngs: nnx.Rngs,
+        **options: Unpack[LayerOptions],
     ):
-        def make_cell(width: int) -> GRUCell:
-            return GRUCell(
-                width,
-                hidden_features,
-                reset_after=reset_after,
-                init=init,
-                double_bias=double_bias,
-                dtype=dtype,
-                param_dtype=param_dtype,
-                rngs=rngs,
-            )
-
-        super().__init__(
-            make_cell,
-            in_features,
-            hidden_features,
-            num_layers=num_layers,
-            bidirectional=bidirectional,
-            dropout_rate=dropout_rate,
-            time_major=time_major,
-            backend=backend,
-            rngs=rngs,
-        )
+        arguments = {"reset_after": reset_after, "layer_norm": layer_norm}
+        super().__init__(GRUCell, in_features, hidden_features, num_layers, arguments, rngs=rngs, **options)

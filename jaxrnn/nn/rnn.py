@@ -7,7 +7,6 @@ from flax import nnx
 from jax import Array
 
 from jaxrnn import core
-from jaxrnn.core.dispatch import BackendName
 from jaxrnn.nn.cells import RecurrentCell
 from jaxrnn.typing import AnyArray
 
@@ -26,20 +25,30 @@ class RNN(nnx.Module):
     """
 
     def __init__(
-        self, cell: Any, *, time_major: bool = False, reverse: bool = False, backend: BackendName | None = None
+        self, cell: Any, *, time_major: bool = False, reverse: bool = False, backend: core.BackendName | None = None
     ):
         core.resolve_backend(backend)
         self.cell = cell
-        self.backend: BackendName | None = backend
+        self.backend: core.BackendName | None = backend
         self.time_major = time_major
         self.reverse = reverse
 
-    def __call__(self, x: AnyArray, *, lengths: AnyArray | None = None, state: Any | None = None) -> tuple[Array, Any]:
+    def __call__(
+        self,
+        x: AnyArray,
+        *,
+        lengths: AnyArray | None = None,
+        mask: AnyArray | None = None,
+        resets: AnyArray | None = None,
+        state: Any | None = None,
+    ) -> tuple[Array, Any]:
         """Runs the cell over sequences.
 
         Args:
           x: inputs, `[batch, time, features]` (`[time, batch, features]` if `time_major`).
-          lengths: valid steps of each row, integers `[batch]`; None means all. See `jaxrnn.core.lstm`.
+          lengths: valid steps of each row, integers `[batch]`; None means all. See `jaxrnn.core.unroll`.
+          mask: valid steps, booleans `[batch, time]` (or time-major), in place of lengths; it may have gaps.
+          resets: booleans `[batch, time]` (or time-major), true where a new sequence starts inside a row.
           state: the carry to start from; None means the cell's own initial carry.
 
         Returns:
@@ -52,33 +61,49 @@ class RNN(nnx.Module):
         if x.ndim < 3:
             axes = "[time, batch, features]" if self.time_major else "[batch, time, features]"
             raise ValueError(f"x: expected {axes}, got {list(x.shape)}")
-        x = x if self.time_major else x.swapaxes(0, 1)
+        mask = core.checked_booleans("mask", mask, *x.shape[:2])
+        resets = core.checked_booleans("resets", resets, *x.shape[:2])
+        if not self.time_major:
+            x, mask, resets = (None if a is None else a.swapaxes(0, 1) for a in (x, mask, resets))
         if isinstance(self.cell, RecurrentCell):
             cell = self.cell
+            if state is None and cell.learn_state:
+                state = cell.initialize_carry(x.shape[1:])
             y, state = core.unroll(
                 cell.core_cell,
                 x,
                 cell.params,
                 lengths=lengths,
+                mask=mask,
+                resets=resets,
                 state=state,
                 reverse=self.reverse,
                 backend=self.backend,
             )
         else:
-            mask = core.length_mask(core.checked_lengths(lengths, *x.shape[:2]), x.shape[0])
+            mask = core.checked_mask(lengths, mask, *x.shape[:2])
+            if resets is not None and self.reverse:
+                resets = core.reversed_resets(resets)
             state = self.cell.initialize_carry(x.shape[1:], rngs=nnx.Rngs(0)) if state is None else state
-            y, state = _scan(self.cell, x, state, mask, self.reverse)
+            y, state = _scan(self.cell, x, state, mask, resets, self.reverse)
         return (y if self.time_major else y.swapaxes(0, 1)), state
 
 
-def _scan(cell: Any, x: Array, carry: Any, mask: Array | None, reverse: bool) -> tuple[Array, Any]:
+def _scan(
+    cell: Any, x: Array, carry: Any, mask: Array | None, resets: Array | None, reverse: bool
+) -> tuple[Array, Any]:
     # What the cell itself changes while it runs (counts of random streams, statistics) is carried along.
     cell_axes = nnx.StateAxes({...: nnx.Carry})
 
-    @nnx.scan(in_axes=(cell_axes, nnx.Carry, 0, None if mask is None else 0), out_axes=(nnx.Carry, 0), reverse=reverse)
-    def body(cell: Any, carry: Any, x_t: Array, mask_t: Array | None) -> tuple[Any, Array]:
+    initial = carry
+    axes = [None if steps is None else 0 for steps in (mask, resets)]
+
+    @nnx.scan(in_axes=(cell_axes, nnx.Carry, 0, *axes), out_axes=(nnx.Carry, 0), reverse=reverse)
+    def body(cell: Any, carry: Any, x_t: Array, mask_t: Array | None, reset_t: Array | None) -> tuple[Any, Array]:
+        if reset_t is not None:
+            carry = core.hold(reset_t, initial, carry)
         new, y = cell(carry, x_t)
         return core.hold(mask_t, new, carry), core.hold(mask_t, y, jnp.zeros_like(y))
 
-    carry, y = body(cell, carry, core.zero_padding(mask, x), mask)
+    carry, y = body(cell, carry, core.zero_padding(mask, x), mask, resets)
     return y, carry

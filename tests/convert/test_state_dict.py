@@ -124,11 +124,21 @@ def test_shapes_and_dtypes(lstm):
 
 
 def test_projections(lstm):
-    refused(
-        lstm,
-        changed(convert.to_torch(lstm), weight_hr_l0=np.ones((2, 4))),
-        "state_dict['weight_hr_l0']: expected no projection (proj_size=0), which we do not have",
-    )
+    projected = nn.LSTM(3, 4, 2, projection_features=2, bidirectional=True, init="torch", rngs=nnx.Rngs(0))
+    plain, good = convert.to_torch(lstm), convert.to_torch(projected)
+    ends = ("l0", "l0_reverse", "l1", "l1_reverse")
+    for end, cell in zip(ends, projected.cells, strict=True):
+        np.testing.assert_array_equal(good[f"weight_hr_{end}"], cell.w_p[...].T, strict=True)
+    message = "state_dict: expected no weight_hr_l0, as the module's projection_features is None, got some"
+    refused(lstm, good, message)
+    refused(lstm, changed(plain, weight_hr_l1=np.ones((2, 4))), message)
+    message = "state_dict: expected weight_hr_l0 and so on for the module's projection_features, got none"
+    refused(projected, plain, message)
+    refused(projected, {}, message)
+    missing = "state_dict: expected a key 'weight_hr_l1', which is missing"
+    refused(projected, changed(good, weight_hr_l1=None), missing)
+    shape = "state_dict['weight_hr_l1_reverse']: expected shape [2, 4], got [4, 2]"
+    refused(projected, changed(good, weight_hr_l1_reverse=np.ones((4, 2))), shape)
 
 
 def test_biases_all_or_none(lstm):
@@ -140,14 +150,51 @@ def test_biases_all_or_none(lstm):
     assert all(not np.any(cell.b[...]) for cell in lstm.cells)
 
 
-def test_modules_without_an_equivalent():
-    gru = nn.GRU(3, 4, reset_after=False, rngs=nnx.Rngs(0))
-    message = "module: expected a GRU with reset_after=True, as PyTorch's is, got reset_after=False"
-    refused(gru, {}, message)
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        convert.to_torch(gru)
-    message = "module: expected nn.LSTM, nn.GRU, nn.Elman or models.TextClassifier, got Linear"
+def test_no_biases(lstm):
+    bare = nn.LSTM(3, 4, 2, bidirectional=True, use_bias=False, init="torch", rngs=nnx.Rngs(0))
+    good = changed(convert.to_torch(lstm))
+    biases = [name for name in good if "bias" in name]
+    unexpected = "state_dict: unexpected keys, which this module has no place for: "
+    refused(bare, good, unexpected + ", ".join(map(repr, biases)))
+    weights = {name: value for name, value in good.items() if name not in biases}
+    convert.from_torch(bare, weights)
+    jax.tree.map(np.testing.assert_array_equal, convert.to_torch(bare), weights)
+
+
+WITHOUT_EQUIVALENT = {
+    "a layer that PyTorch has, got peephole=True": (nn.LSTM, 4, {"peephole": True}),
+    "a layer that PyTorch has, got layer_norm=True": (nn.GRU, 4, {"layer_norm": True}),
+    "a layer that PyTorch has, got merge='sum'": (nn.Elman, 4, {"merge": "sum", "bidirectional": True}),
+    "a layer that PyTorch has, got connections='dense'": (nn.LSTM, 4, {"connections": "dense"}),
+    "a layer that PyTorch has, got learn_state=True": (nn.GRU, 4, {"learn_state": True}),
+    "a layer that PyTorch has, got zoneout_rate": (nn.LSTM, 4, {"zoneout_rate": (0.0, 0.5)}),
+    "layers of one width, as PyTorch's are, got [4, 5]": (nn.GRU, [4, 5], {}),
+    "a GRU with reset_after=True, as PyTorch's is, got reset_after=False": (nn.GRU, 4, {"reset_after": False}),
+}
+
+
+@pytest.mark.parametrize("message", WITHOUT_EQUIVALENT)
+def test_modules_without_an_equivalent(message):
+    layer_type, hidden_features, options = WITHOUT_EQUIVALENT[message]
+    module = layer_type(3, hidden_features, init="torch", rngs=nnx.Rngs(0), **options)
+    refused(module, {}, f"module: expected {message}")
+    with pytest.raises(ValueError, match=f"^module: expected {re.escape(message)}$"):
+        convert.to_torch(module)
+
+
+def test_not_a_recurrent_layer():
+    message = "module: expected a recurrent layer, nn.LSTM, nn.GRU or nn.Elman, got Linear"
     refused(nnx.Linear(3, 4, rngs=nnx.Rngs(0)), {}, message)
+
+
+def test_options_that_change_nothing():
+    """One direction has nothing to merge, and dropout acts while training only."""
+    plain = nn.LSTM(3, 4, init="torch", rngs=nnx.Rngs(0))
+    options = {"merge": "sum", "weight_drop_rate": 0.5, "recurrent_dropout_rate": 0.5, "input_dropout_rate": 0.5}
+    other = nn.LSTM(3, 4, init="torch", rngs=nnx.Rngs(1), **options)
+    state_dict = convert.to_torch(plain)
+    convert.from_torch(other, state_dict)
+    jax.tree.map(np.testing.assert_array_equal, convert.to_torch(other), state_dict)
 
 
 def test_classifier(classifier):

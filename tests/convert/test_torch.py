@@ -28,8 +28,12 @@ LENGTHS = {
 DTYPES = ("float32", "float64")
 
 
-def ours_like(name, module, dtype="float32", seed=1):
+def ours_like(name, module, dtype="float32", seed=1, **options):
     layer_type, _, kwargs = OURS[name]
+    if module.proj_size:
+        options["projection_features"] = module.proj_size
+    if not module.bias:
+        options["use_bias"] = False
     return layer_type(
         oracle.FEATURES,
         oracle.HIDDEN,
@@ -39,6 +43,7 @@ def ours_like(name, module, dtype="float32", seed=1):
         param_dtype=jnp.dtype(dtype),
         rngs=nnx.Rngs(seed),
         **kwargs,
+        **options,
     )
 
 
@@ -62,16 +67,54 @@ def test_outputs_states_and_all_gradients(
         assert_equal_to_torch(actual, expected, dtype)
 
 
+@nnx.jit
+def run_with_gradients(layer, x, lengths, state, d_y, d_state):
+    def loss(layer, x, state):
+        y, last = layer(x, lengths=lengths, state=state)
+        return (y * d_y).sum() + sum((a * b).sum() for a, b in zip(last, d_state, strict=True)), (y, last)
+
+    return nnx.grad(loss, argnums=(0, 1, 2), has_aux=True)(layer, x, state)
+
+
+# Two layers and one, both directions and one, both dtypes: each pair of them meets.
+PROJECTED = [
+    ("lstm", 2, 1, False, "float32"),
+    ("lstm", 2, 2, True, "float32"),
+    ("lstm", 3, 1, True, "float64"),
+    ("lstm", 2, 2, False, "float64"),
+]
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(
+    ("name", "projection", "num_layers", "bidirectional", "dtype"), [*PROJECTED, ("gru", 0, 2, True, "float64")]
+)
+def test_projections_and_two_biases(name, projection, num_layers, bidirectional, dtype, rng, assert_equal_to_torch):
+    module = oracle.make(name, num_layers, bidirectional, dtype, proj_size=projection)
+    layer = ours_like(name, module, dtype, double_bias=True)
+    convert.from_torch(layer, module.state_dict())
+    state_type = OURS[name][1]
+    gradients = nnx.clone(layer)
+    for lengths in LENGTHS.values():
+        x, state, d_y, d_state = oracle.draw(rng, module, dtype)
+        expected = oracle.run(module, x, lengths, state, d_y, d_state)
+        (d_layer, d_x, d_initial), (y, last) = run_with_gradients(
+            layer, x, lengths, state_type(**state), d_y, state_type(**d_state)
+        )
+        actual = {"y": y, "x.grad": d_x}
+        for part in state:
+            actual |= {f"{part}_n": getattr(last, part), f"{part}_0.grad": getattr(d_initial, part)}
+        nnx.update(gradients, d_layer)  # laid out as weights are: a layer of gradients has PyTorch's names for them
+        actual |= {f"{name}.grad": value for name, value in convert.to_torch(gradients).items()}
+        assert_equal_to_torch({name: np.asarray(value) for name, value in actual.items()}, expected, dtype)
+
+
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("name", OURS)
-def test_there_and_back(name, bidirectional, rng):
+@pytest.mark.parametrize(("name", "projection"), [*((name, 0) for name in OURS), ("lstm", 2)])
+def test_there_and_back(name, projection, bidirectional, rng):
     """Our weights load into PyTorch strictly, and into another layer of ours: the same function each time."""
-    module = oracle.make(name, 2, bidirectional, "float32")
+    module = oracle.make(name, 2, bidirectional, "float32", proj_size=projection)
     layer, other = (ours_like(name, module, seed=seed) for seed in (1, 2))
-    for cell in layer.cells:
-        cell.b[...] = jnp.asarray(rng.normal(size=cell.b.shape), jnp.float32)
-        if name == "gru":
-            cell.b_hn[...] = jnp.asarray(rng.normal(size=cell.b_hn.shape), jnp.float32)
     x = rng.normal(size=(oracle.BATCH, oracle.TIME, oracle.FEATURES)).astype(np.float32)
     y, _ = call(layer, x)
 
@@ -90,13 +133,35 @@ def test_there_and_back(name, bidirectional, rng):
     np.testing.assert_array_equal(call(layer, x)[0], y)
 
 
-def test_bias_false(rng):
-    module = torch.nn.GRU(3, 4, 2, bias=False, batch_first=True)
-    layer = nn.GRU(3, 4, 2, init="torch", rngs=nnx.Rngs(0))
+@pytest.mark.parametrize("name", ["lstm", "gru", "elman_tanh"])
+def test_two_biases_come_back_to_the_bit(name, rng):
+    module = oracle.make(name, 2, True, "float32")
+    layer = ours_like(name, module, double_bias=True)
     convert.from_torch(layer, module.state_dict())
-    x = rng.normal(size=(2, 5, 3)).astype(np.float32)
+    back = convert.to_torch(layer)
+    assert list(back) == list(module.state_dict())
+    for key, value in module.state_dict().items():
+        np.testing.assert_array_equal(back[key], value.numpy(), strict=True, err_msg=key)
+    x = rng.normal(size=(oracle.BATCH, oracle.TIME, oracle.FEATURES)).astype(np.float32)
     with torch.no_grad():
-        np.testing.assert_allclose(layer(x)[0], module(torch.from_numpy(x))[0], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(call(layer, x)[0], module(torch.from_numpy(x))[0], rtol=0, atol=1e-5)
+
+
+def test_bias_false(rng):
+    """Into a layer with biases, which are zero then, and into one without, which gives the same keys back."""
+    module = oracle.make("gru", 2, False, "float32", bias=False)
+    with_biases = nn.GRU(oracle.FEATURES, oracle.HIDDEN, 2, init="torch", rngs=nnx.Rngs(0))
+    without = ours_like("gru", module)
+    x = rng.normal(size=(2, 5, oracle.FEATURES)).astype(np.float32)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(x))[0]
+    for layer in (with_biases, without):
+        convert.from_torch(layer, module.state_dict())
+        np.testing.assert_allclose(call(layer, x)[0], expected, rtol=0, atol=1e-5)
+    back = convert.to_torch(without)
+    assert list(back) == list(module.state_dict())
+    for key, value in module.state_dict().items():
+        np.testing.assert_array_equal(back[key], value.numpy(), strict=True, err_msg=key)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])

@@ -13,20 +13,21 @@ LAYERS = {
 BATCH, TIME, FEATURES, HIDDEN = 5, 6, 3, 4
 
 
-def make(name, num_layers, bidirectional, dtype, seed=0):
+def make(name, num_layers, bidirectional, dtype, seed=0, **options):
     torch.manual_seed(seed)
-    module = LAYERS[name](FEATURES, HIDDEN, num_layers, bidirectional=bidirectional, batch_first=True)
+    module = LAYERS[name](FEATURES, HIDDEN, num_layers, bidirectional=bidirectional, batch_first=True, **options)
     return module.to(getattr(torch, dtype))
 
 
 def draw(rng, module, dtype):
     """x [batch, time, features], the initial state's parts by name, and the cotangents of outputs and final state."""
     directions = 2 if module.bidirectional else 1
-    parts = ("h", "c") if isinstance(module, torch.nn.LSTM) else ("h",)
-    shape = (module.num_layers * directions, BATCH, HIDDEN)
+    out = module.proj_size or HIDDEN
+    widths = {"h": out, "c": HIDDEN} if isinstance(module, torch.nn.LSTM) else {"h": out}
+    shapes = {part: (module.num_layers * directions, BATCH, width) for part, width in widths.items()}
     x = rng.normal(size=(BATCH, TIME, FEATURES)).astype(dtype)
-    state, d_state = ({part: rng.normal(size=shape).astype(dtype) for part in parts} for _ in range(2))
-    return x, state, rng.normal(size=(BATCH, TIME, directions * HIDDEN)).astype(dtype), d_state
+    state, d_state = ({part: rng.normal(size=shape).astype(dtype) for part, shape in shapes.items()} for _ in range(2))
+    return x, state, rng.normal(size=(BATCH, TIME, directions * out)).astype(dtype), d_state
 
 
 def run(module, x, lengths, state, d_y, d_state):

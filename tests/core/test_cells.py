@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from core_cases import CELLS, assert_trees_close, draw_params, draw_state
+from core_cases import CELLS, LSTM_VARIANTS, assert_trees_close, cell_of, draw_params, draw_state
 from jax.test_util import check_grads
 
 from jaxrnn import core
@@ -33,6 +33,33 @@ def lstm_step(x, h, c, p):
     g = np.tanh(w["g"] @ hx + b["g"])
     c = f * c + i * g
     return o * np.tanh(c), c
+
+
+def normalise(v):
+    """Mean zero, variance one over everything."""
+    return (v - v.mean()) / np.sqrt(v.var() + 1e-5)
+
+
+def lstm_variant_step(x, h, c, p):
+    """With projection, peepholes and layer normalisation, whichever the weights have."""
+    u = np.einsum("d,dgh->gh", x, p.w_x)
+    v = np.einsum("p,pgh->gh", h, p.w_h)
+    if p.norm is not None:
+        u, v = normalise(u) * p.norm.x, normalise(v) * p.norm.h
+    i, f, g, o = u + p.b + v
+    p_i, p_f, p_o = np.zeros((3, 1)) if p.peephole is None else p.peephole
+    i, f = sigma(i + p_i * c), sigma(f + p_f * c)
+    c = f * c + i * np.tanh(g)
+    o = sigma(o + p_o * c)
+    h = o * np.tanh(c if p.norm is None else normalise(c) * p.norm.c + p.norm.c_shift)
+    return h if p.w_p is None else h @ p.w_p, c
+
+
+def gru_norm_step(x, h, p):
+    u = normalise(np.einsum("d,dgh->gh", x, p.w_x)) * p.norm.x + p.b
+    v = normalise(np.einsum("k,kgh->gh", h, p.w_h)) * p.norm.h
+    r, z = sigma(u[:2] + v[:2])
+    return (1 - z) * np.tanh(u[2] + r * (v[2] + p.b_hn)) + z * h
 
 
 def gru_gates(x, h, p):
@@ -64,21 +91,24 @@ STEPS = {
     "elman_tanh": lambda x, s, p: (elman_step(np.tanh, x, *s, p),),
     "elman_relu": lambda x, s, p: (elman_step(lambda a: np.maximum(a, 0), x, *s, p),),
     "lstm": lambda x, s, p: lstm_step(x, *s, p),
+    **dict.fromkeys(["lstm_all", *LSTM_VARIANTS], lambda x, s, p: lstm_variant_step(x, *s, p)),
     "gru_reset_after": lambda x, s, p: (gru_reset_after_step(x, *s, p),),
     "gru_reset_before": lambda x, s, p: (gru_reset_before_step(x, *s, p),),
+    "gru_norm": lambda x, s, p: (gru_norm_step(x, *s, p),),
 }
 FUNCTIONS = {
     "elman_tanh": lambda *a, **k: core.elman(*a, activation="tanh", **k),
     "elman_relu": lambda *a, **k: core.elman(*a, activation="relu", **k),
-    "lstm": core.lstm,
+    **dict.fromkeys(["lstm", "lstm_all", *LSTM_VARIANTS], core.lstm),
     "gru_reset_after": lambda *a, **k: core.gru(*a, reset_after=True, **k),
     "gru_reset_before": lambda *a, **k: core.gru(*a, reset_after=False, **k),
+    "gru_norm": core.gru,
 }
 
 
 def loop(step, x, params, state):
     """Row by row and step by step: outputs [time, batch, hidden] and the final state's parts [batch, hidden]."""
-    y = np.zeros((*x.shape[:2], HIDDEN))
+    y = np.zeros((*x.shape[:2], state[0].shape[-1]))
     last = [np.array(part) for part in state]
     for row in range(x.shape[1]):
         s = tuple(part[row] for part in state)
@@ -93,15 +123,14 @@ def loop(step, x, params, state):
 @pytest.fixture
 def arguments(rng, x64):
     def draw(name):
-        cell = CELLS[name]
         x = rng.normal(size=(TIME, BATCH, FEATURES))
-        return x, draw_params(rng, cell, FEATURES, HIDDEN), draw_state(rng, cell, BATCH, HIDDEN)
+        return x, draw_params(rng, name, FEATURES, HIDDEN), draw_state(rng, name, BATCH, HIDDEN)
 
     return draw
 
 
 @pytest.mark.parametrize("backend", ["fused_scan", "reference"])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", STEPS)
 def test_equations(name, backend, arguments):
     x, params, state = arguments(name)
     expected_y, expected_last = loop(STEPS[name], x, params, state)
@@ -130,27 +159,25 @@ def test_gru_families_differ(arguments):
     assert np.abs(after - before).max() > 0.01
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", STEPS)
 @pytest.mark.parametrize("axes", [(), (3,), (2, 3)], ids=str)
 def test_step_with_leading_axes(name, axes, rng, x64):
-    cell = CELLS[name]
-    params = draw_params(rng, cell, FEATURES, HIDDEN)
-    x, state = rng.normal(size=(*axes, FEATURES)), draw_state(rng, cell, *axes, HIDDEN)
-    new = jax.jit(lambda *args: core.step(cell, *args))(x, params, state)
+    params = draw_params(rng, name, FEATURES, HIDDEN)
+    x, state = rng.normal(size=(*axes, FEATURES)), draw_state(rng, name, *axes, HIDDEN)
+    new = jax.jit(lambda *args: core.step(cell_of(name), *args))(x, params, state)
     for index in np.ndindex(*axes):
         expected = STEPS[name](x[index], tuple(part[index] for part in state), params)
         for actual, value in zip(new, expected, strict=True):
-            assert actual.shape == (*axes, HIDDEN)
+            assert actual.shape == (*axes, *value.shape)
             np.testing.assert_allclose(actual[index], value, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_derivatives_of_a_step_against_finite_differences(name, arguments):
     x, params, state = jax.tree.map(jnp.asarray, arguments(name))
-    extra = params[3:]
     pre = jnp.asarray(np.random.default_rng(1).normal(size=(BATCH, CELLS[name].num_slots, HIDDEN)))
     # Central differences: their error is about the square of the step, 1e-5².
-    pointwise = jax.jit(lambda *a: CELLS[name].pointwise(*a, extra))
+    pointwise = jax.jit(lambda *a: CELLS[name].pointwise(*a, params))
     check_grads(pointwise, (pre, state), order=1, modes=("rev",), eps=1e-5, rtol=1e-6)
     step = jax.jit(lambda *a: core.step(CELLS[name], *a))
     check_grads(step, (x[0], params, state), order=1, modes=("rev",), eps=1e-5, rtol=1e-6)
@@ -169,11 +196,11 @@ def test_derivatives_of_a_sequence_against_finite_differences(name, arguments):
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_forward_mode_through_the_reference(name, arguments):
+def test_forward_and_reverse_mode_are_transposes(name, arguments):
     x, params, state = arguments(name)
 
     def f(x, state):
-        return core.unroll(CELLS[name], x, params, state=state, backend="reference")
+        return core.unroll(CELLS[name], x, params, state=state)
 
     tangents = jax.tree.map(lambda a: np.cos(3 * a), (x, state))
 
@@ -191,8 +218,7 @@ def test_forward_mode_through_the_reference(name, arguments):
 
 
 def test_dtypes_products_in_the_weights_dtype_states_in_float32(rng):
-    cell = CELLS["lstm"]
-    exact = draw_params(rng, cell, FEATURES, HIDDEN, np.float32)
+    exact = draw_params(rng, "lstm", FEATURES, HIDDEN, np.float32)
     low = exact._replace(w_x=jnp.asarray(exact.w_x, jnp.bfloat16), w_h=jnp.asarray(exact.w_h, jnp.bfloat16))
     x = jnp.asarray(rng.normal(size=(TIME, BATCH, FEATURES)), jnp.bfloat16)
     y, state = core.lstm(x, low)

@@ -116,6 +116,68 @@ def test_state():
     refused("state.c: expected shape [2, 6], got [3, 6]", core.lstm, X, PARAMS, state=STATE._replace(c=np.ones((3, 6))))
 
 
+MASK = np.ones((5, 2), bool)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mask": MASK, "lengths": np.array([5, 4])}, "mask: expected None beside lengths, got both"),
+        ({"mask": MASK.T}, "mask: expected booleans [5, 2], got bool [2, 5]"),
+        ({"mask": MASK.astype(int)}, "mask: expected booleans [5, 2], got int32 [5, 2]"),
+        ({"resets": MASK[0]}, "resets: expected booleans [5, 2], got bool [2]"),
+        ({"recurrent_dropout": np.ones((2, 5))}, "recurrent_dropout: expected floats [2, 6], got float32 [2, 5]"),
+        ({"recurrent_dropout": np.ones((2, 6), bool)}, "recurrent_dropout: expected floats [2, 6], got bool [2, 6]"),
+        ({"zoneout": core.GRUState(0.1)}, "zoneout: expected LSTMState, got GRUState"),
+        ({"zoneout": core.LSTMState(0.1, 1.5)}, "zoneout.c: expected a share from 0 to 1, got 1.5"),
+        (
+            {"zoneout": core.LSTMState(np.ones((2, 6), bool), None)},
+            "zoneout.h: expected a number or booleans [5, 2, 6], got bool [2, 6]",
+        ),
+        ({"max_gradient": 0.0}, "max_gradient: expected None or a number above 0, got 0.0"),
+        ({"remat_chunk": 0}, "remat_chunk: expected None or a number above 0, got 0"),
+    ],
+    ids=str,
+)
+def test_options(options, message):
+    refused(message, core.lstm, X, PARAMS, **options)
+
+
+def test_an_unknown_option_is_no_option():
+    with pytest.raises(TypeError, match="length"):
+        core.lstm(X, PARAMS, length=np.array([5, 4]))
+
+
+def test_weights_of_the_variants():
+    refused(
+        "params.w_p: expected floats [6, 2] for lstm, got float32 [5, 2]", core.lstm, X, PARAMS._replace(w_p=np.ones((5, 2)))
+    )
+    refused(
+        "params.w_h: expected floats [2, 4, 6] for lstm, got float32 [6, 4, 6]",
+        core.lstm,
+        X,
+        PARAMS._replace(w_p=np.ones((6, 2))),
+    )
+    refused(
+        "params.peephole: expected floats [3, 6] for lstm, got float32 [6]",
+        core.lstm,
+        X,
+        PARAMS._replace(peephole=np.ones(6)),
+    )
+    norm = core.LSTMNorm(np.ones((4, 6)), np.ones((4, 6)), np.ones(6), np.ones(5))
+    refused(
+        "params.norm.c_shift: expected floats [6] for lstm, got float32 [5]", core.lstm, X, PARAMS._replace(norm=norm)
+    )
+    gru_norm = core.GRUNorm(np.ones((3, 6)), np.ones((3, 6)))
+    refused(
+        "layer_norm: expected False for a GRU with reset_after=False, got True",
+        core.gru,
+        X,
+        GRU_PARAMS._replace(b_hn=None, norm=gru_norm),
+        reset_after=False,
+    )
+
+
 def test_names():
     refused("activation: expected 'tanh' or 'relu', got 'gelu'", core.elman, X, PARAMS, activation="gelu")
     known = ", ".join(sorted(BACKENDS))
@@ -128,7 +190,6 @@ def test_resolve_backend_says_why():
     assert core.resolve_backend().reason.startswith("chosen: ")
     for name, backend in BACKENDS.items():
         assert core.resolve_backend(name) == (name, f"asked for: {backend.description}")
-    assert "no forward mode" in core.resolve_backend("fused_scan").reason
 
 
 def test_a_named_backend_is_the_one_that_runs():

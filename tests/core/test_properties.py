@@ -10,6 +10,7 @@ from core_cases import (
     draw_params,
     draw_state,
     garbage_in_padding,
+    out_width,
     run,
     run_and_pull,
 )
@@ -37,10 +38,10 @@ def wide():
 
 def draw(name, seed):
     """x [time, batch, features], weights, initial state, and cotangents of outputs and final state."""
-    rng, cell = np.random.default_rng(seed), CELLS[name]
+    rng = np.random.default_rng(seed)
     x = rng.normal(size=(TIME, BATCH, FEATURES))
-    params, state = draw_params(rng, cell, FEATURES, HIDDEN), draw_state(rng, cell, BATCH, HIDDEN)
-    return x, params, state, (rng.normal(size=(TIME, BATCH, HIDDEN)), draw_state(rng, cell, BATCH, HIDDEN))
+    params, state = draw_params(rng, name, FEATURES, HIDDEN), draw_state(rng, name, BATCH, HIDDEN)
+    return x, params, state, (rng.normal(size=(TIME, BATCH, out_width(name, HIDDEN))), draw_state(rng, name, BATCH, HIDDEN))
 
 
 @given(name=cells, lengths=all_lengths, k=st.integers(0, TIME), seed=seeds)
@@ -65,7 +66,7 @@ def test_padding_changes_nothing(name, lengths, seed, reverse, garbage):
     more = np.full((TIME + 3, BATCH, FEATURES), garbage)
     more[:TIME] = garbage_in_padding(x, lengths, garbage)
     # What arrives from the outputs past a length, even NaN, changes nothing either: those outputs are constants.
-    d_more = np.full((TIME + 3, BATCH, HIDDEN), garbage)
+    d_more = np.full((TIME + 3, *d_y.shape[1:]), garbage)
     d_more[:TIME] = garbage_in_padding(d_y, lengths, garbage)
     (y_2, last_2), gradients_2 = run_and_pull(name, reverse=reverse)(more, params, state, lengths, (d_more, d_last))
 
@@ -163,7 +164,7 @@ def test_steps_one_by_one_equal_the_sequence(name, lengths, seed):
         states.append(one_step(x_t, params, states[-1]))
     for row, length in enumerate(lengths):
         expected = [s.h[row] for s in states[1 : length + 1]]
-        np.testing.assert_allclose(y[:length, row], np.reshape(expected, (length, HIDDEN)), rtol=0, atol=TOLERANCE)
+        np.testing.assert_allclose(y[:length, row], np.reshape(expected, (length, y.shape[-1])), rtol=0, atol=TOLERANCE)
         for part, value in zip(last, states[length], strict=True):
             np.testing.assert_allclose(part[row], value[row], rtol=0, atol=TOLERANCE)
 

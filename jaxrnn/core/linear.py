@@ -1,0 +1,37 @@
+"""Matrix products and normalisation, in the precision that is promised."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def accumulator(dtype: jnp.dtype) -> jnp.dtype:
+    """The dtype of sums, gates and states: float32, or float64 for float64."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+@jax.custom_jvp
+def matmul(a: Array, w: Array) -> Array:
+    """`[..., K] @ [K, *N]`: products in the dtype of the weights, accumulated and returned in at least float32."""
+    return _product(a.astype(w.dtype), w, accumulator(w.dtype))
+
+
+@matmul.defjvp
+def _matmul_tangent(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    # Each term leaves in the weights' dtype, so that what arrives at its transpose is rounded to it, too, and the
+    # products of the reverse pass are bfloat16 by bfloat16 rather than float32 by bfloat16.
+    (a, w), (d_a, d_w) = primals, tangents
+    wide = accumulator(w.dtype)
+    d_y = _product(d_a.astype(w.dtype), w, w.dtype).astype(wide)
+    return matmul(a, w), d_y + _product(a.astype(w.dtype), d_w, w.dtype).astype(wide)
+
+
+def _product(a: Array, w: Array, out: jnp.dtype) -> Array:
+    product = jnp.dot(a, w.reshape(w.shape[0], -1), preferred_element_type=out)
+    return product.reshape(*a.shape[:-1], *w.shape[1:])
+
+
+def layer_norm(x: Array, axes: tuple[int, ...]) -> Array:
+    """Mean zero and variance one over `axes` together; Ba et al. 2016, arXiv:1607.06450."""
+    centred = x - x.mean(axes, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + 1e-5)

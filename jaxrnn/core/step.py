@@ -1,0 +1,52 @@
+"""One step of a cell: the definition that every scan must equal."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxrnn.core.cells import Cell
+from jaxrnn.core.control import Steps, leave
+from jaxrnn.core.linear import matmul
+from jaxrnn.core.parameters import Params, State
+
+
+def step(
+    cell: Cell, x: Array, params: Params, state: State, *, dropout: Array | None = None, zoneout: State | None = None
+) -> State:
+    """One step of a cell from its input x `[..., features]`; `dropout` and `zoneout` as in `jaxrnn.core.unroll`."""
+    pre = preactivations(cell, cell.project(x, params), state, params.w_h, dropout)
+    new = project_output(cell.pointwise(pre, state, params), params)
+    return leave(Steps(zoneout=jax.tree.map(jnp.asarray, zoneout)), new, state)
+
+
+def preactivations(cell: Cell, u: Array, state: State, w_h: Array, dropout: Array | None) -> Array:
+    """Projected input u `[..., gates, hidden]` plus the recurrent products: `[..., num_slots, hidden]`."""
+    pre = u
+    for operand, gates, slots in cell.products:
+        a = operand(pre, state)
+        a = a if dropout is None else a * dropout
+        pre = add_to_slots(cell, pre, slots, matmul(a, w_h[:, gates]))
+    return pre
+
+
+def add_to_slots(cell: Cell, pre: Array, slots: tuple[int, ...], v: Array) -> Array:
+    """Adds v `[..., len(slots), hidden]` to those slots; slots that pre does not have yet are zero."""
+    if len(slots) == cell.num_slots:
+        return pre + v
+    if slots == tuple(range(pre.shape[-2], cell.num_slots)):
+        return jnp.concatenate([pre, v], axis=-2)
+    rows = [pre[..., k, :] if k < pre.shape[-2] else jnp.zeros_like(pre[..., 0, :]) for k in range(cell.num_slots)]
+    for k, slot in enumerate(slots):
+        rows[slot] = rows[slot] + v[..., k, :]
+    return jnp.stack(rows, axis=-2)
+
+
+def project_output(state: State, params: Params) -> State:
+    """The state with its h projected, where the weights say so: `[..., hidden]` to `[..., projected]`."""
+    w_p = output_projection(params)
+    return state if w_p is None else state._replace(h=matmul(state.h, w_p))
+
+
+def output_projection(params: Params) -> Array | None:
+    """w_p, `[hidden, projected]`, if these weights have one."""
+    return getattr(params, "w_p", None)

@@ -1,0 +1,152 @@
+"""JAX's transformations on the fast path: each against a loop, another mode, or one device."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from core_cases import CELLS, assert_trees_close, draw_params, draw_state, run, run_and_pull
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from jaxrnn import core
+
+TIME, BATCH, FEATURES, HIDDEN = 5, 4, 3, 4
+TOLERANCE = 1e-12  # float64
+LENGTHS = np.array([5, 0, 3, 1])
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+def draw(name, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(TIME, BATCH, FEATURES))
+    return x, draw_params(rng, name, FEATURES, HIDDEN), draw_state(rng, name, BATCH, HIDDEN)
+
+
+def loss_of(name, x, params, state, lengths=LENGTHS):
+    y, last = core.unroll(CELLS[name], x, params, state=state, lengths=lengths)
+    return jnp.sum(y**2) + sum(jnp.sum(part**3) for part in last)
+
+
+@pytest.mark.parametrize("name", ["lstm_all", "gru_reset_before"])
+def test_gradients_of_each_example(name):
+    x, params, state = draw(name)
+
+    def of_one(x, state, length):
+        add_row = jax.tree.map(lambda a: a[..., None, :], (x, state))
+        return jax.grad(lambda p: loss_of(name, add_row[0], p, add_row[1], length[None]))(params)
+
+    together = jax.jit(jax.vmap(of_one, in_axes=(1, 0, 0)))(x, state, jnp.asarray(LENGTHS))
+    for row in range(BATCH):
+        expected = jax.jit(of_one)(x[:, row], jax.tree.map(lambda a, row=row: a[row], state), jnp.asarray(LENGTHS[row]))
+        assert_trees_close(jax.tree.map(lambda a, row=row: a[row], together), expected, TOLERANCE)
+    assert not any(np.any(leaf[1]) for leaf in jax.tree.leaves(together.w_x))  # of the empty row
+
+
+def test_ensembles_of_weights():
+    x, params, state = draw("lstm_all")
+    members = jax.tree.map(lambda a: np.stack([a, 0.5 * a, -a]), params)
+    together = jax.jit(jax.vmap(jax.grad(loss_of, argnums=2), in_axes=(None, None, 0, None)), static_argnums=0)(
+        "lstm_all", x, members, state
+    )
+    for k in range(3):
+        member = jax.tree.map(lambda a, k=k: a[k], members)
+        expected = jax.grad(loss_of, argnums=2)("lstm_all", x, member, state)
+        assert_trees_close(jax.tree.map(lambda a, k=k: a[k], together), expected, TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["lstm_all", "gru_reset_before"])
+def test_hessian_vector_products(name):
+    """Forward over reverse, against differences of the gradient."""
+    x, params, state = draw(name)
+    gradient = jax.jit(lambda p: jax.grad(lambda p: loss_of(name, x, p, state))(p))
+    direction = jax.tree.map(lambda a: np.cos(3 * a), params)
+    _, product = jax.jit(lambda p, v: jax.jvp(gradient, (p,), (v,)))(params, direction)
+    step = 1e-5
+    above, below = (gradient(jax.tree.map(lambda a, d, s=s: a + s * d, params, direction)) for s in (step, -step))
+    expected = jax.tree.map(lambda a, b: (a - b) / (2 * step), above, below)
+    assert_trees_close(product, expected, 1e-7)  # differences have an error of about step²
+
+
+def test_jacobian_in_forward_mode():
+    x, params, state = draw("gru_reset_after")
+
+    def f(h):
+        return core.gru(x, params, state=core.GRUState(h), lengths=LENGTHS)[1].h
+
+    assert_trees_close(jax.jit(jax.jacfwd(f))(state.h), jax.jit(jax.jacrev(f))(state.h), TOLERANCE)
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_checkpoint_and_no_jit(checkpoint):
+    x, params, state = draw("lstm_all")
+    cotangents = (np.ones((TIME, BATCH, HIDDEN - 1)), state)
+    expected = run_and_pull("lstm_all")(x, params, state, LENGTHS, cotangents)
+
+    def unroll(x, params, state):
+        return core.lstm(x, params, lengths=LENGTHS, state=state)
+
+    results, pull = jax.vjp(jax.checkpoint(unroll) if checkpoint else unroll, x, params, state)
+    assert_trees_close((results, pull(cotangents)), expected, TOLERANCE)
+
+
+def test_an_exported_program_gives_the_same_numbers():
+    x, params, state = draw("lstm_all")
+    function = jax.jit(lambda x, params, state: core.lstm(x, params, state=state, lengths=jnp.asarray(LENGTHS)))
+    exported = jax.export.export(jax.jit(lambda *leaves: function(*jax.tree.unflatten(tree, leaves))))
+    leaves, tree = jax.tree.flatten((x, params, state))
+    again = jax.export.deserialize(exported(*leaves).serialize())
+    expected = function(x, params, state)
+    assert_trees_close(jax.tree.unflatten(jax.tree.structure(expected), again.call(*leaves)), expected, TOLERANCE)
+
+
+def test_the_state_can_be_donated():
+    x, params, state = draw("gru_reset_after")
+    expected = core.gru(x, params, state=state)
+    state = jax.tree.map(jnp.array, state)
+    step = jax.jit(lambda state, x, params: core.gru(x, params, state=state), donate_argnums=0)
+    assert_trees_close(step(state, x, params), expected, TOLERANCE)
+    assert state.h.is_deleted()
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru_reset_after", "gru_reset_before"])
+def test_sharded_over_rows_and_over_hidden_units(name):
+    """Two by two devices: each has half of the rows and half of the units, and all gradients are as on one."""
+    x, params, state = draw(name)
+    mesh = Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("data", "model"))
+    weights = jax.tree.map(lambda a: P(*[None] * (a.ndim - 1), "model"), params)
+    states = jax.tree.map(lambda _: P("data", "model"), state)
+
+    @jax.jit
+    @jax.shard_map(
+        mesh=mesh,
+        in_specs=(P(None, "data"), weights, states, P("data")),
+        out_specs=(P(None, "data", "model"), states),
+    )
+    def unroll(x, params, state, lengths):
+        return core.unroll(CELLS[name], x, params, state=state, lengths=lengths, hidden_axis="model")
+
+    def sharded_loss(x, params, state):
+        y, last = unroll(x, params, state, jnp.asarray(LENGTHS))
+        return jnp.sum(y**2) + sum(jnp.sum(part**3) for part in last)
+
+    expected = jax.value_and_grad(lambda *a: loss_of(name, *a), argnums=(0, 1, 2))(x, params, state)
+    actual = jax.jit(jax.value_and_grad(sharded_loss, argnums=(0, 1, 2)))(x, params, state)
+    assert_trees_close(actual, expected, TOLERANCE)
+    y, _ = unroll(x, params, state, jnp.asarray(LENGTHS))
+    assert y.sharding.shard_shape(y.shape) == (TIME, BATCH // 2, HIDDEN // 2)
+
+
+def test_without_a_state_inside_shard_map():
+    x, params, _ = draw("lstm")
+    mesh = Mesh(np.array(jax.devices()[:2]), ("data",))
+    unroll = jax.jit(
+        jax.shard_map(
+            lambda x, lengths: core.lstm(x, params, lengths=lengths)[0],
+            mesh=mesh,
+            in_specs=(P(None, "data"), P("data")),
+            out_specs=P(None, "data"),
+        )
+    )
+    expected, _ = run("lstm", x, params, lengths=LENGTHS)
+    np.testing.assert_allclose(unroll(x, jnp.asarray(LENGTHS)), expected, rtol=0, atol=TOLERANCE)
