@@ -3,6 +3,7 @@
 Synthetic token numbers with the lengths of IMDB's buckets; everything else is as in `configs/imdb_bilstm.toml`.
 """
 
+import contextlib
 import time
 from typing import Any
 
@@ -36,10 +37,8 @@ def measure(*, seconds: float, num_batches: int = 6, packed: bool = True) -> dic
     tokens = int(sum(batch.lengths.sum() for batch in chosen))
 
     programs = {"jaxrnn": _jaxrnn(chosen)}
-    try:
+    with contextlib.suppress(ImportError):
         programs |= _torch(chosen, packed=packed)
-    except ImportError:
-        pass
     taken = interleaved(programs, seconds=seconds, min_turns=3)
     start = time.perf_counter()
     count = sum(1 for _ in batches.epoch(1))

@@ -1,6 +1,6 @@
 """Tables (Markdown) and plots (PNG) of a measurement, beside its JSON.
 
-    python benchmarks/report.py FILE.json
+python benchmarks/report.py FILE.json
 """
 
 import json
@@ -48,7 +48,12 @@ def layer_tables(cases: list[dict[str, Any]], result: dict[str, Any]) -> list[st
             limit = passes * case["matmul_flops"] / ours / result["matrix_rates"][case["case"]["dtype"]]
             lines.append(f"| {case['name']} | " + " | ".join(cells) + f" | {100 * limit:.0f} % |")
         lines.append("")
-    lines += ["## Compile time, forward and backward", "", "| case | jaxrnn | plain lax.scan | others |", "|---|---|---|---|"]
+    lines += [
+        "## Compile time, forward and backward",
+        "",
+        "| case | jaxrnn | plain lax.scan | others |",
+        "|---|---|---|---|",
+    ]
     for case in cases:
         taken = {name: row["train"] for name, row in case["compile_seconds"].items() if "train" in row}
         rest = ", ".join(f"{n} {s:.1f} s" for n, s in taken.items() if n not in ("jaxrnn", "plain lax.scan"))
@@ -66,7 +71,12 @@ def application_table(row: dict[str, Any], result: dict[str, Any]) -> list[str]:
 
 def growth_tables(sweeps: dict[str, Any], result: dict[str, Any]) -> list[str]:
     """Time and memory at each value of each sweep, and the exponents."""
-    lines = ["## Growth of one gradient", "", "| | values | seconds | exponent | MiB | exponent |", "|---|---|---|---|---|---|"]
+    lines = [
+        "## Growth of one gradient",
+        "",
+        "| | values | seconds | exponent | MiB | exponent |",
+        "|---|---|---|---|---|---|",
+    ]
     for axis, row in sweeps.items():
         seconds = row["seconds"]["jaxrnn"]
         lines.append(
@@ -101,7 +111,9 @@ def _plot(result: dict[str, Any], path: Path) -> None:
         figure, axes = plt.subplots(1, 2, figsize=(13, 1.2 + 0.7 * len(cases)), sharey=True)
         for axis, part in zip(axes, ("forward", "train"), strict=True):
             for k, name in enumerate(peers):
-                rows = [case[part].get(name, {"median": 0})["median"] / case[part]["jaxrnn"]["median"] for case in cases]
+                rows = [
+                    case[part].get(name, {"median": 0})["median"] / case[part]["jaxrnn"]["median"] for case in cases
+                ]
                 at = [n + 0.8 * k / len(peers) for n in range(len(cases))]
                 axis.barh(at, rows, height=0.8 / len(peers), label=name)
             axis.axvline(1, color="black", linewidth=0.8)
