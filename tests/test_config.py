@@ -474,9 +474,10 @@ def test_reference_recipe():
             dropout_rate=0.5,
             pooling="last",
             init="torch",
+            double_bias=True,
             dtype="float32",
         ),
-        optim=OptimConfig(learning_rate=1e-3, max_grad_norm=None),
+        optim=OptimConfig(learning_rate=1e-3, max_grad_norm=1.0),
         train=TrainConfig(epochs=5, max_steps=None, batch_size=64),
     )
 
@@ -484,18 +485,26 @@ def test_reference_recipe():
 @pytest.mark.parametrize(
     ("cell", "expected"),
     [
-        ("gru", ['run_dir: "runs/imdb_bilstm" != "runs/imdb_gru"', 'model.cell: "lstm" != "gru"']),
+        (
+            "gru",
+            [
+                'run_dir: "runs/imdb_bilstm" != "runs/imdb_gru"',
+                'model.cell: "lstm" != "gru"',
+                "model.double_bias: true != false",
+                "optim.max_grad_norm: 1.0 != none",
+            ],
+        ),
         (
             "elman",
             [
                 'run_dir: "runs/imdb_bilstm" != "runs/imdb_elman"',
                 'model.cell: "lstm" != "elman"',
-                "optim.max_grad_norm: none != 1.0",
+                "model.double_bias: true != false",
             ],
         ),
     ],
 )
-def test_other_recipes_change_the_cell_alone(cell, expected):
+def test_how_the_other_recipes_differ(cell, expected):
     reference = load_config(ROOT / "configs/imdb_bilstm.toml", [])
     assert differences(reference, load_config(ROOT / f"configs/imdb_{cell}.toml", [])) == expected
 

@@ -4,13 +4,14 @@ Of an nnx cell, the dict is `nnx.to_pure_dict(nnx.state(cell, nnx.Param))`; of a
 have one bias a gate. Its carry is (c, h) where ours is (h, c).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from jaxrnn import nn
 from jaxrnn.convert.layout import N_GATE, Weights, assign, both_biases, export_cell, load_cell, split_bias
+from jaxrnn.convert.reading import as_floats
 
 Kind = Literal["nnx", "nnx_optimized", "linen"]
 
@@ -45,9 +46,10 @@ def from_flax(cell: nn.RecurrentCell, params: Mapping[str, Any]) -> None:
       True
     """
     _check(cell)
-    theirs = {name: np.asarray(value) for name, value in _flatten(params)}
-    kind: Kind = "nnx_optimized" if "dense_i.kernel" in theirs else "nnx" if "if_.kernel" in theirs else "linen"
-    denses = _denses(cell, kind)
+    if not isinstance(params, Mapping):
+        raise ValueError(f"params: expected a nested dict of arrays, got {type(params).__name__}")
+    theirs = {name: as_floats(f"params[{name!r}]", value) for name, value in _flatten(params)}
+    denses = _denses(cell, _kind(theirs))
     shapes = {name: shape for dense in denses for name, shape in _shapes(cell, dense).items()}
     if theirs.keys() != shapes.keys():
         missing, unexpected = sorted(shapes.keys() - theirs.keys()), sorted(theirs.keys() - shapes.keys())
@@ -86,8 +88,13 @@ def _check(cell: nn.RecurrentCell) -> None:
         raise ValueError(f"cell: expected a cell that Flax has, got {got}")
 
 
+def _kind(names: Iterable[str]) -> Kind:
+    denses = {name.split(".")[0] for name in names}
+    return "nnx_optimized" if denses & {"dense_i", "dense_h"} else "nnx" if "if_" in denses else "linen"
+
+
 def _denses(cell: nn.RecurrentCell, kind: Kind) -> list[Dense]:
-    """The Dense layers of Flax's version of this cell. The LSTM's bias is the recurrent one, the others' the input's."""
+    """The Dense layers of Flax's version of this cell. The LSTM's bias is the recurrent, the others' the input's."""
     gates = cell.core_cell.gates
     is_lstm, every = "f" in gates, tuple(range(len(gates)))
     if kind == "nnx_optimized" or (kind == "nnx" and not is_lstm):

@@ -22,6 +22,7 @@ from jaxrnn.convert.layout import (
     named_cells,
     split_bias,
 )
+from jaxrnn.convert.reading import as_floats
 
 GRU_ORDER = [1, 0, 2]  # of r z n, the gates of ours that Keras's z r n are, and the other way round
 
@@ -31,7 +32,7 @@ def from_keras(module: nn.RecurrentLayer, weights: Sequence[Any]) -> None:
 
     Args:
       module: `nn.LSTM`, `nn.GRU` (of the same `reset_after`) or `nn.Elman`, of the same sizes; `nn.Elman` stands for
-        `SimpleRNN`. The merge of the directions is the module's own.
+        `SimpleRNN`. The merge of the directions and φ are the module's own; weights say nothing of either.
       weights: arrays as `get_weights()` of the layer, of its `Bidirectional`, or of a model of such layers lists them.
 
     Raises:
@@ -46,7 +47,9 @@ def from_keras(module: nn.RecurrentLayer, weights: Sequence[Any]) -> None:
       Array([3., 4., 5.], dtype=float32)
     """
     check_plain(module, "Keras", merges=True)
-    arrays = [np.asarray(array) for array in weights]
+    if not isinstance(weights, Sequence):
+        raise ValueError(f"weights: expected a list of arrays, got {type(weights).__name__}")
+    arrays = [as_floats(f"weights[{k}]", array) for k, array in enumerate(weights)]
     expected = [shapes for _, cell in named_cells(module) for shapes in _shapes(cell).values()]
     if [array.shape for array in arrays] != expected:
         got = [list(array.shape) for array in arrays]

@@ -64,7 +64,8 @@ def to_torch(module: nn.RecurrentLayer | TextClassifier) -> dict[str, np.ndarray
     """The weights under PyTorch's names, in the order of its own `state_dict`.
 
     Without `double_bias`, our one bias becomes `bias_ih`, and `bias_hh` is zero (but for the GRU's n gate). bfloat16,
-    which PyTorch does not take from NumPy, becomes float32. On the other side: `{k: torch.from_numpy(v) for k, v in ...}`.
+    which PyTorch does not take from NumPy, becomes float32. On the other side:
+    `{k: torch.from_numpy(v) for k, v in ...}`.
 
     Args:
       module: `nn.LSTM`, `nn.GRU`, `nn.Elman` or `models.TextClassifier`.

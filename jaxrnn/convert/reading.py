@@ -1,4 +1,4 @@
-"""Arrays out of a state dict, one by one, with every complaint naming its key."""
+"""Arrays as others hand them over, with every complaint naming its key."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +29,7 @@ class StateDictReader:
         """The array of this name, in at least float32; ValueError if it is missing or has another shape."""
         if name not in self._rest:
             raise ValueError(f"state_dict: expected a key {name!r}, which is missing")
-        array = _to_numpy(name, self._rest.pop(name))
+        array = as_floats(f"state_dict[{name!r}]", self._rest.pop(name))
         if array.shape != shape:
             raise ValueError(f"state_dict[{name!r}]: expected shape {list(shape)}, got {list(array.shape)}")
         return array
@@ -41,7 +41,8 @@ class StateDictReader:
             raise ValueError(f"state_dict: unexpected keys, which this module has no place for: {names}")
 
 
-def _to_numpy(name: str, value: Any) -> np.ndarray:
+def as_floats(name: str, value: Any) -> np.ndarray:
+    """A PyTorch tensor, NumPy or JAX array, in at least float32; ValueError if its numbers are no floats."""
     if hasattr(value, "detach"):  # a PyTorch tensor, known by its methods: torch need not be installed
         value = value.detach().cpu()
         if str(value.dtype) == "torch.bfloat16":  # which NumPy cannot take; float32 holds it exactly
@@ -50,5 +51,5 @@ def _to_numpy(name: str, value: Any) -> np.ndarray:
     array = np.asarray(value)
     # bfloat16 is NumPy's through ml_dtypes, where its kind is "V", void.
     if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
-        raise ValueError(f"state_dict[{name!r}]: expected floating-point numbers, got {array.dtype}")
+        raise ValueError(f"{name}: expected floating-point numbers, got {array.dtype}")
     return array if array.dtype.itemsize >= 4 else array.astype(np.float32)

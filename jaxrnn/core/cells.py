@@ -89,7 +89,7 @@ _LSTM_SCALE = np.array([[0.5], [0.5], [1.0], [0.5]])
 
 
 def _lstm_gates(pre: Array) -> list[Array]:
-    a = _LSTM_SCALE.astype(pre.dtype)
+    a = jnp.asarray(_LSTM_SCALE, pre.dtype)
     gates = a * jnp.tanh(a * pre) + (1 - a)
     return [gates[..., k, :] for k in range(4)]
 
@@ -104,7 +104,7 @@ def _lstm(pre: Array, state: LSTMState, params: LSTMParams) -> LSTMState:
 
 # Gers et al. 2002, www.jmlr.org/papers/v3/gers02a.html: i and f see c_{t-1}, o sees c_t, each through a diagonal.
 def _lstm_peephole(pre: Array, state: LSTMState, params: LSTMParams) -> LSTMState:
-    p_i, p_f, p_o = params.peephole.astype(pre.dtype)
+    p_i, p_f, p_o = jnp.asarray(params.peephole, pre.dtype)
     seen = jnp.stack([p_i * state.c, p_f * state.c], axis=-2)
     i, f, g, _ = _lstm_gates(pre.at[..., :2, :].add(seen))
     c = f * state.c + i * g
@@ -148,7 +148,7 @@ def _gru_reset_after(pre: Array, state: GRUState, params: GRUParams) -> GRUState
 def _gru(pre_rz: Array, u_n: Array, v_n: Array, state: GRUState, params: GRUParams) -> GRUState:
     rz = sigmoid(pre_rz)
     r, z = rz[..., 0, :], rz[..., 1, :]
-    n = jnp.tanh(u_n + r * (v_n + params.b_hn.astype(v_n.dtype)))
+    n = jnp.tanh(u_n + r * (v_n + jnp.asarray(params.b_hn, v_n.dtype)))
     return GRUState(h=(1 - z) * n + z * state.h)
 
 
@@ -171,9 +171,7 @@ def _gru_reset_before(pre: Array, state: GRUState, params: GRUParams) -> GRUStat
 
 _GRU_GATES = ("r", "z", "n")
 GRU_RESET_AFTER = Cell("gru", _GRU_GATES, GRUState, 4, (Product(_h, slice(0, 3), (0, 1, 3)),), _gru_reset_after)
-GRU_NORM = Cell(
-    "gru", _GRU_GATES, GRUState, 6, (Product(_h, slice(0, 3), (3, 4, 5)),), _gru_norm, _project_normalised
-)
+GRU_NORM = Cell("gru", _GRU_GATES, GRUState, 6, (Product(_h, slice(0, 3), (3, 4, 5)),), _gru_norm, _project_normalised)
 GRU_RESET_BEFORE = Cell(
     "gru_reset_before",
     _GRU_GATES,

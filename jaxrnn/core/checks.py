@@ -1,6 +1,5 @@
 """Every complaint about a call: it names the argument, what was expected and what came."""
 
-import numbers
 from typing import Any
 
 import jax
@@ -40,7 +39,8 @@ def check_params(cell: Cell, x: Array, params: Params, *, num_shards: int = 1) -
         _check_shape("params.peephole", params.peephole, (3, hidden), cell)
     if isinstance(params, GRUParams):
         _check_recurrent_bias(params, reset_after=cell.name == "gru")
-    for name, gain in {} if getattr(params, "norm", None) is None else params.norm._asdict().items():
+    norm = getattr(params, "norm", None)
+    for name, gain in {}.items() if norm is None else norm._asdict().items():
         _check_shape(f"params.norm.{name}", gain, (gates, hidden) if name in ("x", "h") else (hidden,), cell)
 
 
@@ -53,9 +53,11 @@ def _check_recurrent_bias(params: GRUParams, *, reset_after: bool) -> None:
         raise ValueError("params.b_hn: expected None for reset_after=False, which has no such bias, got an array")
 
 
-def _check_shape(name: str, array: Array, shape: tuple[int, ...], cell: Cell) -> None:
+def _check_shape(name: str, array: AnyArray, shape: tuple[int, ...], cell: Cell) -> None:
     if array.shape != shape or not jnp.issubdtype(array.dtype, jnp.floating):
-        raise ValueError(f"{name}: expected floats {list(shape)} for {cell.name}, got {array.dtype} {list(array.shape)}")
+        raise ValueError(
+            f"{name}: expected floats {list(shape)} for {cell.name}, got {array.dtype} {list(array.shape)}"
+        )
 
 
 def checked_lengths(lengths: Lengths | None, time: int, batch: int) -> AnyArray | None:
@@ -116,7 +118,7 @@ def checked_zoneout(cell: Cell, zoneout: State | None, params: Params, time: int
         if part is None:
             parts.append(None)
         elif np.ndim(part) == 0 and not jnp.issubdtype(jnp.result_type(part), jnp.bool_):
-            if isinstance(part, numbers.Real) and not 0 <= part <= 1:
+            if isinstance(part, int | float) and not 0 <= part <= 1:
                 raise ValueError(f"zoneout.{name}: expected a share from 0 to 1, got {part}")
             parts.append(jnp.full(time, part, accumulator(params.w_h.dtype)))
         elif np.shape(part) == (time, *shape) and jnp.issubdtype(jnp.result_type(part), jnp.bool_):
@@ -139,7 +141,7 @@ def checked_dropout(dropout: AnyArray | None, params: Params, batch: int) -> Arr
     return jax.lax.stop_gradient(dropout)
 
 
-def check_positive(name: str, value: float | None) -> None:
+def check_positive(name: str, value: float | int | None) -> None:
     """A number above zero, or None."""
     if value is not None and not value > 0:
         raise ValueError(f"{name}: expected None or a number above 0, got {value}")

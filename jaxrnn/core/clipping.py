@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -21,7 +20,7 @@ def clip_cotangents(tree: Any, bound: float | None) -> Any:
     return jax.tree.map(lambda x: _clip_p.bind(x, bound=bound), tree)
 
 
-def _identity(x: Array, *, bound: float) -> Array:
+def _identity(x: Any, *, bound: float) -> Any:
     return x
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from jaxrnn.core import checks
 from jaxrnn.core.cells import Cell, elman_cell, gru_cell, lstm_cell, with_gathered_hidden
 from jaxrnn.core.chunks import in_chunks
-from jaxrnn.core.control import Fixed, Loop, Steps, reversed_resets, zero_padding
+from jaxrnn.core.control import Fixed, Loop, Steps, reversed_resets, varying_with, zero_padding
 from jaxrnn.core.fused_scan import fused_scan
 from jaxrnn.core.options import BackendName, Options
 from jaxrnn.core.parameters import (
@@ -73,8 +73,7 @@ def resolve_backend(backend: BackendName | None = None) -> Resolution:
     return Resolution(backend, f"asked for: {BACKENDS[backend].description}")
 
 
-def lstm(
-    x: Inputs, params: LSTMParams, **options: Unpack[Options]) -> tuple[Outputs | LSTMState, LSTMState]:
+def lstm(x: Inputs, params: LSTMParams, **options: Unpack[Options]) -> tuple[Outputs | LSTMState, LSTMState]:
     """Unrolls an LSTM: i, f, o = σ(·), g = tanh(·), c_t = f ⊙ c_{t-1} + i ⊙ g, h_t = o ⊙ tanh(c_t).
 
     One bias for each gate (PyTorch has two, which add up); gate order i f g o. The weights decide the variant: with
@@ -231,7 +230,7 @@ def unroll(
         resets=reversed_resets(resets) if reverse and resets is not None else resets,
         zoneout=checks.checked_zoneout(cell, zoneout, params, time, batch),
     )
-    state = checks.checked_state(cell, state, params, batch)
+    state = varying_with(checks.checked_state(cell, state, params, batch), (x, params, steps))
     fixed = Fixed(
         initial=None if resets is None else state,
         dropout=checks.checked_dropout(recurrent_dropout, params, batch),

@@ -7,6 +7,7 @@ the cell another one: what is in the weights is what is computed.
 
 from typing import Any, NamedTuple
 
+import jax
 from jaxtyping import Float
 
 from jaxrnn.typing import AnyArray, Hidden
@@ -79,6 +80,10 @@ class GRUParams(NamedTuple):
     b_hn: Float[AnyArray, " hidden"] | None = None
     norm: GRUNorm | None = None
 
+
+# So that programs with these among their arguments can be exported and written to disk.
+for _type in (ElmanState, GRUState, LSTMState, ElmanParams, LSTMNorm, LSTMParams, GRUNorm, GRUParams):
+    jax.export.register_namedtuple_serialization(_type, serialized_name=f"jaxrnn.{_type.__name__}")
 
 State = Any  # one of the NamedTuples above; `h`, the output, comes first
 Params = Any

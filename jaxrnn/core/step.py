@@ -8,18 +8,26 @@ from jaxrnn.core.cells import Cell
 from jaxrnn.core.control import Steps, leave
 from jaxrnn.core.linear import matmul
 from jaxrnn.core.parameters import Params, State
+from jaxrnn.typing import AnyArray
 
 
 def step(
-    cell: Cell, x: Array, params: Params, state: State, *, dropout: Array | None = None, zoneout: State | None = None
+    cell: Cell,
+    x: AnyArray,
+    params: Params,
+    state: State,
+    *,
+    dropout: AnyArray | None = None,
+    zoneout: State | None = None,
 ) -> State:
     """One step of a cell from its input x `[..., features]`; `dropout` and `zoneout` as in `jaxrnn.core.unroll`."""
-    pre = preactivations(cell, cell.project(x, params), state, params.w_h, dropout)
+    params, state = jax.tree.map(jnp.asarray, (params, state))
+    pre = preactivations(cell, cell.project(jnp.asarray(x), params), state, params.w_h, dropout)
     new = project_output(cell.pointwise(pre, state, params), params)
     return leave(Steps(zoneout=jax.tree.map(jnp.asarray, zoneout)), new, state)
 
 
-def preactivations(cell: Cell, u: Array, state: State, w_h: Array, dropout: Array | None) -> Array:
+def preactivations(cell: Cell, u: Array, state: State, w_h: Array, dropout: AnyArray | None) -> Array:
     """Projected input u `[..., gates, hidden]` plus the recurrent products: `[..., num_slots, hidden]`."""
     pre = u
     for operand, gates, slots in cell.products:

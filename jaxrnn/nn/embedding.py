@@ -31,10 +31,11 @@ class Embed(nnx.Embed):
         super().__init__(num_embeddings, features, rngs=rngs, **options)
         self.dropout = checked_dropout("dropout_rate", dropout_rate, rngs)
 
-    def __call__(self, tokens: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
+    def __call__(self, inputs: AnyArray, out_sharding: Any = None, *, rngs: nnx.Rngs | None = None) -> Array:
         """Vectors `[..., features]` of the token numbers `[...]`."""
-        vectors = super().__call__(jnp.asarray(tokens))
+        tokens = jnp.asarray(inputs)
+        vectors = super().__call__(tokens, out_sharding)
         if not self.dropout.rate or self.dropout.deterministic:
             return vectors
         words = self.dropout(jnp.ones(self.num_embeddings, vectors.dtype), rngs=rngs)
-        return vectors * words[jnp.asarray(tokens)][..., None]
+        return vectors * words[tokens][..., None]

@@ -1,14 +1,16 @@
 """Initial weights of a cell, by name or by one's own initialisers."""
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
 InitName = Literal["orthogonal", "torch"]
+# As those of `jax.nn.initializers`: of key, shape and dtype.
+Initializer = Callable[[Array, tuple[int, ...], DTypeLike], Array]
 
 
 class Initializers(NamedTuple):
@@ -46,7 +48,7 @@ def initializers(init: InitName | Initializers, hidden_features: int) -> Initial
         raise ValueError(f"init: expected 'orthogonal', 'torch' or nn.Initializers, got {init!r}")
     bound = hidden_features**-0.5
 
-    def uniform(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32, **kwargs: object) -> Array:
+    def uniform(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return Initializers(uniform, uniform, uniform, forget_bias=0.0)

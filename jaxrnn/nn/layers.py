@@ -4,7 +4,7 @@ They have no mathematics of their own: each direction of each layer is a cell's 
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any, Literal, Unpack, get_args
 
@@ -16,6 +16,7 @@ from jax import Array
 
 from jaxrnn import core
 from jaxrnn.core.checks import check_positive
+from jaxrnn.nn.axes import to_time_major
 from jaxrnn.nn.cells import CellOptions, ElmanCell, GRUCell, LSTMCell, RecurrentCell
 from jaxrnn.nn.regularization import StateRegularization, checked_dropout
 from jaxrnn.typing import AnyArray
@@ -74,7 +75,7 @@ class RecurrentLayer(nnx.Module):
 
     def __init__(
         self,
-        cell_type: type[RecurrentCell],
+        cell_type: Callable[..., RecurrentCell],
         in_features: int,
         hidden_features: int | Sequence[int],
         num_layers: int,
@@ -117,20 +118,17 @@ class RecurrentLayer(nnx.Module):
         arguments = cell_arguments | cell_options
         for width in widths:  # layer-major, then direction: the order of the states, as in PyTorch
             cells += [cell_type(in_features, width, rngs=rngs, **arguments) for _ in range(self.num_directions)]
-            out = cells[-1].out_features * (self.num_directions if merge == "concat" else 1)
+            out = self._merged_features(cells[-1])
             if connections == "residual" and len(cells) > self.num_directions and out != in_features:
                 raise ValueError(f"hidden_features: expected layers of one width for residual, got {list(widths)}")
             in_features = in_features + out if connections == "dense" else out
-        self.out_features = out
+        self.out_features = self._merged_features(cells[-1])
         self.cells = nnx.List(cells)
         # Inside the module x is time-major: the mask of variational dropout is broadcast over the first axis.
         shared = (0,) if variational_dropout else ()
-        for name, rate in {
-            "dropout": dropout_rate,
-            "input_dropout": input_dropout_rate,
-            "output_dropout": output_dropout_rate,
-        }.items():
-            setattr(self, name, checked_dropout(f"{name}_rate", rate, rngs, shared))
+        self.dropout = checked_dropout("dropout_rate", dropout_rate, rngs, shared)
+        self.input_dropout = checked_dropout("input_dropout_rate", input_dropout_rate, rngs, shared)
+        self.output_dropout = checked_dropout("output_dropout_rate", output_dropout_rate, rngs, shared)
         self.weight_drop = checked_dropout("weight_drop_rate", weight_drop_rate, rngs)
         self.regularization = StateRegularization(
             cells[0].core_cell.state_type, recurrent_dropout_rate, zoneout_rate, rngs=rngs
@@ -170,40 +168,20 @@ class RecurrentLayer(nnx.Module):
         """
         x = jnp.asarray(x)
         _check_inputs(x, ("time", "batch") if self.time_major else ("batch", "time"), self.cells[0].in_features)
-        mask = core.checked_booleans("mask", mask, *x.shape[:2])
-        resets = core.checked_booleans("resets", resets, *x.shape[:2])
-        if not self.time_major:
-            x, mask, resets = (None if a is None else a.swapaxes(0, 1) for a in (x, mask, resets))
-        time, batch = x.shape[:2]
-        states = self._unstack(state, batch)
+        x, mask, resets = to_time_major(x, mask, resets, time_major=self.time_major)
+        states = self._unstack(state, x.shape[1])
         last, every = [], []
         x = self.input_dropout(x, rngs=rngs)
         for layer in range(self.num_layers):
-            if layer > 0:
-                x = self.dropout(x, rngs=rngs)
             outputs = []
             for direction in range(self.num_directions):
                 k = layer * self.num_directions + direction
-                cell = self.cells[k]
-                y, final = core.unroll(
-                    cell.core_cell,
-                    x,
-                    self._params(cell, rngs),
-                    lengths=lengths,
-                    mask=mask,
-                    resets=resets,
-                    state=states[k],
-                    reverse=direction == 1,
-                    **self.regularization.draw(batch, cell.state_widths, time=time, rngs=rngs),
-                    max_gradient=self.max_gradient,
-                    remat_chunk=self.remat_chunk,
-                    all_states=all_states,
-                    backend=self.backend,
-                )
+                options = {"lengths": lengths, "mask": mask, "resets": resets, "all_states": all_states}
+                y, final = self._unroll(k, x, rngs, state=states[k], **options)
                 outputs.append(y.h if all_states else y)
                 last.append(final)
                 every.append(y)
-            x = self._connect(layer, x, outputs)
+            x = self._connect(layer, x, outputs, rngs)
         y = self.output_dropout(x, rngs=rngs)
         if not self.time_major:
             y = y.swapaxes(0, 1)
@@ -237,36 +215,55 @@ class RecurrentLayer(nnx.Module):
         states = self._unstack(state, batch)
         last = []
         # With a time axis of one, which a mask shared over time is shared over.
-        x = self.input_dropout(x[None], rngs=rngs)[0]
+        x = self.input_dropout(x[None], rngs=rngs)
         for layer, (cell, carry) in enumerate(zip(self.cells, states, strict=True)):
-            if layer > 0:
-                x = self.dropout(x[None], rngs=rngs)[0]
             drawn = self.regularization.draw(batch, cell.state_widths, time=None, rngs=rngs)
             new = core.step(
                 cell.core_cell,
-                x,
+                x[0],
                 self._params(cell, rngs),
-                cell.initialize_carry(x.shape) if carry is None else carry,
+                cell.initialize_carry(x.shape[1:]) if carry is None else carry,
                 dropout=drawn["recurrent_dropout"],
                 zoneout=drawn["zoneout"],
             )
             last.append(new)
-            x = self._connect(layer, x, [new.h.astype(dtype)])
-        return self.output_dropout(x[None], rngs=rngs)[0], self._stack(last)
+            x = self._connect(layer, x, [new.h[None].astype(dtype)], rngs)
+        return self.output_dropout(x, rngs=rngs)[0], self._stack(last)
+
+    def _unroll(self, k: int, x: Array, rngs: nnx.Rngs | None, **options: Any) -> tuple[Any, Any]:
+        """One direction of one layer, over its input `[time, batch, features]`."""
+        time, batch = x.shape[:2]
+        cell = self.cells[k]
+        return core.unroll(
+            cell.core_cell,
+            x,
+            self._params(cell, rngs),
+            reverse=k % self.num_directions == 1,
+            **self.regularization.draw(batch, cell.state_widths, time=time, rngs=rngs),
+            max_gradient=self.max_gradient,
+            remat_chunk=self.remat_chunk,
+            backend=self.backend,
+            **options,
+        )
 
     def _params(self, cell: RecurrentCell, rngs: nnx.Rngs | None) -> Any:
         params = cell.params
         return params._replace(w_h=self.weight_drop(params.w_h, rngs=rngs)) if self.weight_drop.rate else params
 
-    def _connect(self, layer: int, x: Array, outputs: list[Array]) -> Array:
+    def _merged_features(self, cell: RecurrentCell) -> int:
+        return cell.out_features * (self.num_directions if self.merge == "concat" else 1)
+
+    def _merge(self, outputs: list[Array]) -> Array:
+        if self.merge == "concat" or len(outputs) == 1:
+            return jnp.concatenate(outputs, axis=-1)
+        y = reduce(operator.mul if self.merge == "mul" else operator.add, outputs)
+        return y / 2 if self.merge == "mean" else y
+
+    def _connect(self, layer: int, x: Array, outputs: list[Array], rngs: nnx.Rngs | None) -> Array:
         """What the next layer sees, from this one's input and the outputs of its directions."""
-        y = outputs[0]
-        if len(outputs) == 2:
-            if self.merge == "concat":
-                y = jnp.concatenate(outputs, axis=-1)
-            else:
-                y = reduce(operator.mul if self.merge == "mul" else operator.add, outputs)
-                y = y / 2 if self.merge == "mean" else y
+        y = self._merge(outputs)
+        if layer < self.num_layers - 1:
+            y = self.dropout(y, rngs=rngs)
         if self.connections == "residual" and layer > 0:
             return x + y
         if self.connections == "dense" and layer < self.num_layers - 1:

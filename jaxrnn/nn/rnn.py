@@ -7,6 +7,7 @@ from flax import nnx
 from jax import Array
 
 from jaxrnn import core
+from jaxrnn.nn.axes import to_time_major
 from jaxrnn.nn.cells import RecurrentCell
 from jaxrnn.typing import AnyArray
 
@@ -61,10 +62,7 @@ class RNN(nnx.Module):
         if x.ndim < 3:
             axes = "[time, batch, features]" if self.time_major else "[batch, time, features]"
             raise ValueError(f"x: expected {axes}, got {list(x.shape)}")
-        mask = core.checked_booleans("mask", mask, *x.shape[:2])
-        resets = core.checked_booleans("resets", resets, *x.shape[:2])
-        if not self.time_major:
-            x, mask, resets = (None if a is None else a.swapaxes(0, 1) for a in (x, mask, resets))
+        x, mask, resets = to_time_major(x, mask, resets, time_major=self.time_major)
         if isinstance(self.cell, RecurrentCell):
             cell = self.cell
             if state is None and cell.learn_state:

@@ -1,6 +1,7 @@
 """Flax's own cells as an outside oracle, and weights both ways."""
 
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ OURS = {
     "GRUCell": (nn.GRUCell, core.GRUState),
     "SimpleCell": (nn.ElmanCell, core.ElmanState),
 }
+call = nnx.jit(lambda cell, carry, x: cell(carry, x))
 CELLS = [(module, name) for module in ("nnx", "linen") for name in OURS]
 
 
@@ -31,20 +33,21 @@ def kind_of(module, name):
 
 
 def theirs(module, name):
-    """Flax's weights as a nested dict, with the biases' zeros, and `step(weights, carry, x)`."""
+    """Flax's weights as a nested dict, its biases zero, and `load(weights)`, which gives its `step(carry, x)`."""
     if module == "nnx":
         cell = getattr(nnx, name)(FEATURES, HIDDEN, rngs=nnx.Rngs(0))
-        graph, state = nnx.split(cell)
+        state = nnx.state(cell, nnx.Param)
 
-        def step(weights, carry, x):
+        def load(weights):
             nnx.replace_by_pure_dict(state, weights)
-            return nnx.merge(graph, state)(carry, x)
+            nnx.update(cell, state)
+            return partial(call, cell)
 
-        return nnx.to_pure_dict(nnx.state(cell, nnx.Param)), step
+        return nnx.to_pure_dict(state), load
     cell = getattr(linen, name)(HIDDEN)
     h, x = np.zeros((BATCH, HIDDEN), np.float32), np.zeros((BATCH, FEATURES), np.float32)
     weights = cell.init(jax.random.key(0), (h, h) if "LSTM" in name else h, x)["params"]
-    return weights, lambda weights, carry, x: cell.apply({"params": weights}, carry, x)
+    return weights, lambda weights: jax.jit(partial(cell.apply, {"params": weights}))
 
 
 def draw(rng, like):
@@ -57,15 +60,14 @@ def assert_same(actual, expected):
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b, strict=True), actual, expected)
 
 
-def assert_same_steps(cell, step, weights, rng):
+def assert_same_steps(cell, step, rng):
     """From a random state, outputs of every step and the final state. Flax's carry is (c, h), or h alone."""
     state_type = type(cell.initialize_carry((BATCH, FEATURES)))
     carry = state_type(*(rng.normal(size=(BATCH, HIDDEN)).astype(np.float32) for _ in state_type._fields))
     their_carry = (carry.c, carry.h) if len(carry) == 2 else carry.h
-    our_step, step = nnx.jit(lambda cell, carry, x: cell(carry, x)), jax.jit(step)
     for x in rng.normal(size=(TIME, BATCH, FEATURES)).astype(np.float32):
-        carry, y = our_step(cell, carry, x)
-        their_carry, their_y = step(weights, their_carry, x)
+        carry, y = call(cell, carry, x)
+        their_carry, their_y = step(their_carry, x)
         np.testing.assert_allclose(y, their_y, rtol=0, atol=1e-5)
     expected = dict(zip("ch", their_carry, strict=True)) if len(carry) == 2 else {"h": their_carry}
     for part, value in expected.items():
@@ -75,10 +77,10 @@ def assert_same_steps(cell, step, weights, rng):
 @pytest.mark.parametrize(("module", "name"), CELLS)
 def test_from_flax(module, name, rng):
     """Flax's function, and its weights back as they were."""
-    initial, step = theirs(module, name)
+    initial, load = theirs(module, name)
     weights, cell = draw(rng, initial), ours(name)
     convert.from_flax(cell, weights)
-    assert_same_steps(cell, step, weights, rng)
+    assert_same_steps(cell, load(weights), rng)
     for options in ({}, {"double_bias": True}):
         cell = ours(name, **options)
         convert.from_flax(cell, weights)
@@ -89,7 +91,7 @@ def test_from_flax(module, name, rng):
 @pytest.mark.parametrize(("module", "name"), CELLS)
 def test_to_flax(module, name, double_bias, rng):
     """Our function, also where two biases of ours become one of Flax's."""
-    initial, step = theirs(module, name)
+    initial, load = theirs(module, name)
     cell = ours(name, double_bias=double_bias)
     if (module, name) == ("nnx", "GRUCell"):  # which has no place for it
         if double_bias:
@@ -98,7 +100,7 @@ def test_to_flax(module, name, double_bias, rng):
             cell.b_hn[...] = jnp.zeros(HIDDEN)
     weights = convert.to_flax(cell, kind_of(module, name))
     assert jax.tree.map(np.shape, weights) == jax.tree.map(np.shape, initial)
-    assert_same_steps(cell, step, weights, rng)
+    assert_same_steps(cell, load(weights), rng)
 
 
 @pytest.mark.parametrize("double_bias", [False, True])
@@ -130,6 +132,8 @@ def test_wrong_keys_and_shapes(module, name, rng):
         f"params['{dense}.kernel']: expected shape {list(kernel.shape)}, got {list(kernel[:-1].shape)}",
     )
     refused(cell, weights | {"more": {"bias": kernel}}, "params: missing keys [], unexpected keys ['more.bias']")
+    integers = weights | {dense: weights[dense] | {"kernel": kernel.astype(int)}}
+    refused(cell, integers, f"params['{dense}.kernel']: expected floating-point numbers, got int64")
     renamed = weights | {dense: {"weights" if key == "kernel" else key: value for key, value in weights[dense].items()}}
     refused(cell, renamed, f"params: missing keys ['{dense}.kernel'], unexpected keys ['{dense}.weights']")
 
@@ -137,9 +141,16 @@ def test_wrong_keys_and_shapes(module, name, rng):
 def test_another_cell(rng):
     weights = draw(rng, theirs("nnx", "GRUCell")[0])
     refused(ours("LSTMCell"), weights, "params: missing keys ['dense_h.bias'], unexpected keys ['dense_i.bias']")
-    refused(ours("SimpleCell"), weights, f"params['dense_i.kernel']: expected shape [3, 5], got {[3, 15]}")
-    missing = ["h.kernel", "i.bias", "i.kernel"]
-    refused(ours("SimpleCell"), {}, f"params: missing keys {missing}, unexpected keys []")
+    refused(ours("SimpleCell"), weights, "params['dense_i.kernel']: expected shape [3, 5], got [3, 15]")
+
+
+def test_missing_parts(rng):
+    """What is there says which of Flax's cells it was."""
+    cell, weights = ours("GRUCell"), draw(rng, theirs("nnx", "GRUCell")[0])
+    message = "params: missing keys {}, unexpected keys []"
+    refused(cell, {"dense_i": weights["dense_i"]}, message.format(["dense_h.kernel"]))
+    refused(cell, {"dense_h": weights["dense_h"]}, message.format(["dense_i.bias", "dense_i.kernel"]))
+    refused(ours("SimpleCell"), {}, message.format(["h.kernel", "i.bias", "i.kernel"]))
 
 
 WITHOUT_EQUIVALENT = {
@@ -165,5 +176,6 @@ def test_cells_without_an_equivalent(message):
 def test_wrong_arguments():
     layer = nn.LSTM(FEATURES, HIDDEN, init="torch", rngs=nnx.Rngs(0))
     refused(layer, {}, "cell: expected nn.LSTMCell, nn.GRUCell or nn.ElmanCell, got LSTM")
-    with pytest.raises(ValueError, match="^kind: expected one of nnx, nnx_optimized, linen, got 'haiku'$"):
+    refused(layer.cells[0], [], "params: expected a nested dict of arrays, got list")
+    with pytest.raises(ValueError, match=r"^kind: expected one of nnx, nnx_optimized, linen, got 'haiku'$"):
         convert.to_flax(layer.cells[0], "haiku")

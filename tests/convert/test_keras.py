@@ -33,10 +33,10 @@ call = nnx.jit(lambda module, x, lengths: module(x, lengths=lengths))
 
 
 def ours(name, merge=None, hidden=HIDDEN, seed=0, **options):
-    _, layer_type, options = LAYERS[name][0], LAYERS[name][1], LAYERS[name][2] | options
+    _, layer_type, own = LAYERS[name]
     if merge:
         options |= {"bidirectional": True, "merge": merge}
-    return layer_type(FEATURES, hidden, init="torch", rngs=nnx.Rngs(seed), **options)
+    return layer_type(FEATURES, hidden, init="torch", rngs=nnx.Rngs(seed), **own, **options)
 
 
 def theirs(name, merge=None, hidden=HIDDEN, features=FEATURES, **options):
@@ -141,6 +141,15 @@ def test_without_biases(rng):
     assert_same(convert.to_keras(module), layer.get_weights())
 
 
+def test_half_precision_is_added_in_full(rng):
+    """The GRU's two biases become one, whose sum is not rounded to their dtype."""
+    module = ours("gru")
+    weights = [array.astype(np.float16) for array in draw(rng, convert.to_keras(module))]
+    convert.from_keras(module, weights)
+    bias = weights[2].astype(np.float32)
+    np.testing.assert_array_equal(convert.to_keras(module)[2][0, : 2 * HIDDEN], bias.sum(0)[: 2 * HIDDEN])
+
+
 def refused(module, weights, message):
     """It is a ValueError with this message, and nothing has changed."""
     before = jax.tree.map(np.array, nnx.to_pure_dict(nnx.state(module, nnx.Param)))
@@ -152,15 +161,23 @@ def refused(module, weights, message):
 
 def test_wrong_shapes(rng):
     module = ours("gru")
-    weights = draw(rng, convert.to_keras(module))
-    expected = "weights: expected arrays of shapes [[3, 12], [4, 12], [2, 12]], got "
-    refused(module, weights[:2], f"{expected}[[3, 12], [4, 12]]")
-    refused(module, [*weights, weights[0]], f"{expected}[[3, 12], [4, 12], [2, 12], [3, 12]]")
-    refused(module, [weights[1], weights[0], weights[2]], f"{expected}[[4, 12], [3, 12], [2, 12]]")
-    refused(module, [*weights[:2], weights[2][0]], f"{expected}[[3, 12], [4, 12], [12]]")
-    before = ours("gru_before")
-    refused(before, weights, "weights: expected arrays of shapes [[3, 12], [4, 12], [12]], got " + expected[34:-6])
-    refused(module, [], f"{expected}[]")
+    kernel, recurrent, bias = draw(rng, convert.to_keras(module))
+    for weights, got in (
+        ([kernel, recurrent], "[[3, 12], [4, 12]]"),
+        ([kernel, recurrent, bias, kernel], "[[3, 12], [4, 12], [2, 12], [3, 12]]"),
+        ([recurrent, kernel, bias], "[[4, 12], [3, 12], [2, 12]]"),
+        ([kernel, recurrent, bias[0]], "[[3, 12], [4, 12], [12]]"),
+        ([], "[]"),
+    ):
+        refused(module, weights, f"weights: expected arrays of shapes [[3, 12], [4, 12], [2, 12]], got {got}")
+    refused(module, None, "weights: expected a list of arrays, got NoneType")
+    numbers = "weights[1]: expected floating-point numbers, got complex64"
+    refused(module, [kernel, recurrent * 1j, bias], numbers)
+    refused(
+        ours("gru_before"),
+        [kernel, recurrent, bias],
+        "weights: expected arrays of shapes [[3, 12], [4, 12], [12]], got [[3, 12], [4, 12], [2, 12]]",
+    )
 
 
 WITHOUT_EQUIVALENT = {

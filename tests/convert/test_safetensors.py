@@ -25,7 +25,7 @@ def assert_same(actual, expected):
 def test_there_and_back(path, as_path, rng):
     state_dict = {
         "weight_ih_l0": rng.normal(size=(4, 3)).astype(np.float32),
-        "name with spaces / and σ": rng.normal(size=5),
+        "name with spaces / and ü": rng.normal(size=5),
         "half": rng.normal(size=(2, 1, 2)).astype(np.float16),
         "tokens": rng.integers(-9, 9, 7),
         "mask": np.array([True, False]),
@@ -47,8 +47,9 @@ def test_there_and_back(path, as_path, rng):
 
 
 def test_jax_arrays(path):
-    convert.save_safetensors(path, {"a": jax.numpy.arange(6.0).reshape(2, 3)})
-    assert_same(convert.load_safetensors(path), {"a": np.arange(6, dtype=np.float32).reshape(2, 3)})
+    arrays = {str(dtype): jax.numpy.arange(6.0, dtype=dtype).reshape(2, 3) for dtype in ("float32", "bfloat16")}
+    convert.save_safetensors(path, arrays)
+    assert_same(convert.load_safetensors(path), {name: np.asarray(value) for name, value in arrays.items()})
 
 
 def test_a_layer(path):

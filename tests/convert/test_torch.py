@@ -109,6 +109,7 @@ def test_projections_and_two_biases(name, projection, num_layers, bidirectional,
         assert_equal_to_torch({name: np.asarray(value) for name, value in actual.items()}, expected, dtype)
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize(("name", "projection"), [*((name, 0) for name in OURS), ("lstm", 2)])
 def test_there_and_back(name, projection, bidirectional, rng):

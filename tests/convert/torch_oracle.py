@@ -13,9 +13,12 @@ LAYERS = {
 BATCH, TIME, FEATURES, HIDDEN = 5, 6, 3, 4
 
 
-def make(name, num_layers, bidirectional, dtype, seed=0, **options):
+def make(name, num_layers, bidirectional, dtype, seed=0, *, bias=True, proj_size=0):
     torch.manual_seed(seed)
-    module = LAYERS[name](FEATURES, HIDDEN, num_layers, bidirectional=bidirectional, batch_first=True, **options)
+    options = {"bidirectional": bidirectional, "batch_first": True, "bias": bias}
+    if proj_size:  # GRU and RNN refuse even a 0
+        options["proj_size"] = proj_size
+    module = LAYERS[name](FEATURES, HIDDEN, num_layers, **options)
     return module.to(getattr(torch, dtype))
 
 

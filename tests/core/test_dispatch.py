@@ -150,7 +150,10 @@ def test_an_unknown_option_is_no_option():
 
 def test_weights_of_the_variants():
     refused(
-        "params.w_p: expected floats [6, 2] for lstm, got float32 [5, 2]", core.lstm, X, PARAMS._replace(w_p=np.ones((5, 2)))
+        "params.w_p: expected floats [6, 2] for lstm, got float32 [5, 2]",
+        core.lstm,
+        X,
+        PARAMS._replace(w_p=np.ones((5, 2))),
     )
     refused(
         "params.w_h: expected floats [2, 4, 6] for lstm, got float32 [6, 4, 6]",

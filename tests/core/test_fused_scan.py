@@ -86,5 +86,3 @@ def test_the_reference_does_carry_the_weight_gradient(rng):
     _, reverse = scans_of_gradient("lstm", "reference", rng)
     assert (HIDDEN, 4, HIDDEN) in carry_shapes(reverse)
     assert len(dot_shapes(reverse)) > 1
-
-

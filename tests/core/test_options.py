@@ -13,9 +13,9 @@ from jaxrnn import core
 TIME, BATCH, FEATURES, HIDDEN = 6, 4, 3, 4
 TOLERANCE = 1e-12  # float64
 
-names = st.sampled_from(["lstm_all", "gru_reset_after", "gru_reset_before"])
+names = st.sampled_from(["lstm_all", "gru_reset_before"])
 seeds = st.integers(0, 2**16)
-some = settings(max_examples=20, deadline=None, derandomize=True)
+some = settings(max_examples=10, deadline=None, derandomize=True)
 
 pytestmark = pytest.mark.usefixtures("wide")
 

@@ -41,7 +41,12 @@ def draw(name, seed):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(TIME, BATCH, FEATURES))
     params, state = draw_params(rng, name, FEATURES, HIDDEN), draw_state(rng, name, BATCH, HIDDEN)
-    return x, params, state, (rng.normal(size=(TIME, BATCH, out_width(name, HIDDEN))), draw_state(rng, name, BATCH, HIDDEN))
+    return (
+        x,
+        params,
+        state,
+        (rng.normal(size=(TIME, BATCH, out_width(name, HIDDEN))), draw_state(rng, name, BATCH, HIDDEN)),
+    )
 
 
 @given(name=cells, lengths=all_lengths, k=st.integers(0, TIME), seed=seeds)

@@ -2,6 +2,8 @@
 
 from itertools import pairwise
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -73,3 +75,56 @@ def test_torch_biases_are_the_sum_of_two_draws(make):
         b = np.asarray(b)
         assert bound < np.abs(b).max() <= 2 * bound, name
         np.testing.assert_allclose(b.std(), bound * np.sqrt(2 / 3), rtol=0.05, err_msg=name)
+
+
+class TestInitializers:
+    """One's own."""
+
+    def test_each_weight_by_its_own(self):
+        """A gate at a time, which the forget gate's bias of one tells; a projection as w_x, a peephole as a bias."""
+        shapes = {"w_x": set(), "w_h": set(), "b": set()}
+
+        def own(name, value):
+            def initializer(key, shape, dtype):
+                shapes[name].add(shape)
+                return jnp.full(shape, value, dtype)
+
+            return initializer
+
+        init = nn.Initializers(own("w_x", 1.0), own("w_h", 2.0), own("b", 3.0), forget_bias=0.5)
+        cell = nn.LSTMCell(3, 4, projection_features=2, peephole=True, init=init, rngs=nnx.Rngs(0))
+        for name, value in {"w_x": 1, "w_h": 2, "w_p": 1, "peephole": 3}.items():
+            np.testing.assert_array_equal(getattr(cell, name)[...], value, err_msg=name)
+        np.testing.assert_array_equal(cell.b[...], np.array([6, 6.5, 6, 6])[:, None].repeat(4, 1))  # of two draws
+        assert shapes == {"w_x": {(3, 4), (4, 2)}, "w_h": {(2, 4)}, "b": {(4,)}}
+
+    def test_each_gate_and_layer_has_its_own_key(self):
+        init = nn.Initializers(*[jax.nn.initializers.normal()] * 3)
+        layer = nn.GRU(4, 4, 2, bidirectional=True, init=init, rngs=nnx.Rngs(0))
+        drawn = np.concatenate(
+            [np.asarray(param[...]).ravel() for cell in layer.cells for param in cell.weights().values()]
+        )
+        assert np.unique(drawn).size == drawn.size
+
+    def test_defaults_are_orthogonal(self):
+        a, b = (nn.LSTMCell(3, 4, init=init, rngs=nnx.Rngs(0)) for init in ("orthogonal", nn.Initializers()))
+        for name, param in a.weights().items():
+            np.testing.assert_array_equal(param[...], b.weights()[name][...])
+
+
+def test_two_biases_are_single_draws():
+    cell = nn.LSTMCell(2, 900, init="torch", double_bias=True, rngs=nnx.Rngs(0))
+    bound = 900**-0.5
+    for b in (np.asarray(cell.b[...]), np.asarray(cell.b_h[...])):
+        assert 0.99 * bound < np.abs(b).max() <= bound
+        np.testing.assert_allclose(b.std(), bound / np.sqrt(3), rtol=0.05)
+    orthogonal = nn.LSTMCell(2, 4, double_bias=True, rngs=nnx.Rngs(0))
+    np.testing.assert_array_equal(orthogonal.b[...], np.array([0, 1, 0, 0])[:, None].repeat(4, 1))
+    np.testing.assert_array_equal(orthogonal.b_h[...], 0)
+
+
+def test_layer_norm_starts_as_the_identity():
+    lstm, gru = (cell(3, 4, layer_norm=True, rngs=nnx.Rngs(0)).weights() for cell in (nn.LSTMCell, nn.GRUCell))
+    for gain in (lstm["norm_x"], lstm["norm_h"], lstm["norm_c"], gru["norm_x"], gru["norm_h"]):
+        np.testing.assert_array_equal(gain[...], 1)
+    np.testing.assert_array_equal(lstm["norm_c_shift"][...], 0)

@@ -9,6 +9,9 @@ from flax import nnx
 from jaxrnn import nn
 
 LENGTHS = np.array([5, 0, 3])
+VALID = np.arange(5) < LENGTHS[:, None]
+GAPS = np.array([[1, 0, 1, 1, 0], [0, 0, 0, 0, 0], [0, 0, 1, 1, 1]], bool)  # holes; nothing; padding on the left
+RESETS = np.array([[1, 0, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 1]], bool)
 step = nnx.jit(lambda cell, carry, x: cell(carry, x))  # compiled once for all cells that are alike
 
 
@@ -64,15 +67,24 @@ def make(name):
     return CELLS[name](4, 6, rngs=nnx.Rngs(0))
 
 
-def loop(cell, x, carry, lengths, reverse=False):
-    """Row by row and step by step: outputs [batch, time, hidden], and each row's last carry."""
+def loop(cell, x, carry, valid, reverse=False, starts=None):
+    """Row by row and step by step: outputs [batch, time, hidden], and each row's last carry.
+
+    A sequence that `starts` inside a row starts from the initial carry; in reverse, the one before it does.
+    """
+    starts = np.zeros(valid.shape, bool) if starts is None else starts
     y = np.zeros((*x.shape[:2], 6), np.float32)
     last = []
-    for row, length in enumerate(lengths):
-        c = jax.tree.map(lambda a, row=row: a[row : row + 1], carry)
-        for t in reversed(range(length)) if reverse else range(length):
-            c, out = step(cell, c, x[row : row + 1, t])
-            y[row, t] = out[0]
+    for row, steps in enumerate(valid):
+        initial = c = jax.tree.map(lambda a, row=row: a[row : row + 1], carry)
+        for t in reversed(range(5)) if reverse else range(5):
+            if starts[row, t] and not reverse:
+                c = initial
+            if steps[t]:
+                c, out = step(cell, c, x[row : row + 1, t])
+                y[row, t] = out[0]
+            if starts[row, t] and reverse and t > 0:
+                c = initial
         last.append(c)
     return y, jax.tree.map(lambda *rows: jnp.concatenate(rows), *last)
 
@@ -89,20 +101,43 @@ def test_equals_a_loop_by_hand(name, reverse, x, rng):
     carry = jax.tree.map(
         lambda a: jnp.asarray(rng.normal(size=a.shape), a.dtype), cell.initialize_carry((3, 4), rngs=nnx.Rngs(0))
     )
-    expected = loop(cell, x, carry, LENGTHS, reverse)
+    expected = loop(cell, x, carry, VALID, reverse)
     padded = x.copy()
     padded[1], padded[2, 3:] = np.nan, np.nan
     assert_close(nn.RNN(cell, reverse=reverse)(padded, lengths=LENGTHS, state=carry), expected)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", ["LSTMCell", "flax GRUCell", "user"])
 def test_without_lengths_or_state_and_time_major(name, x):
     cell = make(name)
-    expected = loop(cell, x, cell.initialize_carry((3, 4), rngs=nnx.Rngs(0)), [5, 5, 5])
+    expected = loop(cell, x, cell.initialize_carry((3, 4), rngs=nnx.Rngs(0)), np.ones((3, 5), bool))
     y, state = nn.RNN(cell)(x)
     assert_close((y, state), expected)
     y_2, state_2 = nn.RNN(cell, time_major=True)(x.swapaxes(0, 1))
     assert_close((y_2.swapaxes(0, 1), state_2), expected)
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("name", ["LSTMCell", "flax GRUCell", "user"])
+def test_mask_with_gaps_and_resets(name, reverse, x, rng):
+    """And time-major, with what a mask hides being NaN."""
+    cell = make(name)
+    carry = jax.tree.map(
+        lambda a: jnp.asarray(rng.normal(size=a.shape), a.dtype), cell.initialize_carry((3, 4), rngs=nnx.Rngs(0))
+    )
+    expected = loop(cell, x, carry, GAPS, reverse, RESETS)
+    x = np.where(GAPS[..., None], x, np.float32(np.nan)).swapaxes(0, 1)
+    y, state = nn.RNN(cell, reverse=reverse, time_major=True)(x, mask=GAPS.T, resets=RESETS.T, state=carry)
+    assert_close((y.swapaxes(0, 1), state), expected)
+
+
+@pytest.mark.parametrize("name", ["GRUCell", "user"])
+def test_mask_and_resets_batch_major(name, x):
+    cell = make(name)
+    y, state = nn.RNN(cell)(x, mask=GAPS, resets=RESETS)
+    y_2, state_2 = nn.RNN(cell, time_major=True)(x.swapaxes(0, 1), mask=GAPS.T, resets=RESETS.T)
+    np.testing.assert_array_equal(y, y_2.swapaxes(0, 1))
+    jax.tree.map(np.testing.assert_array_equal, state, state_2)
 
 
 def test_a_layer_of_one_cell_is_the_same(x):
@@ -160,14 +195,3 @@ def test_a_cell_with_state_of_its_own(x):
     assert float(cell.steps[...]) == 5
     nnx.jit(lambda rnn, x: rnn(x))(nn.RNN(cell), x)
     assert float(cell.steps[...]) == 10
-
-
-def test_complaints(x, unchecked_types):
-    for name in ("user", "LSTMCell"):
-        rnn = nn.RNN(make(name))
-        with pytest.raises(ValueError, match=r"^lengths: expected 0 to 5, the number of steps, got 0 to 6$"):
-            rnn(x, lengths=np.array([5, 0, 6]))
-        with pytest.raises(ValueError, match=r"^lengths: expected integers \[3\], got int64 \[2\]$"):
-            rnn(x, lengths=np.array([5, 0]))
-    with pytest.raises(ValueError, match=r"^state: expected LSTMState, got GRUState$"):
-        nn.RNN(make("LSTMCell"))(x, state=make("GRUCell").initialize_carry((3, 4)))
