@@ -28,7 +28,6 @@ from functools import partial
 from typing import cast
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from jaxrnn.core.control import Fixed, Loop, Steps, enter, leave, zero_padding

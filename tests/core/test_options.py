@@ -1,5 +1,7 @@
 """What masks, resets, dropout, zoneout, bounds and chunks do, against plain loops and against separate runs."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,7 +70,7 @@ def test_sequences_packed_by_resets_are_what_each_is_alone(name, seed, reverse):
     total_params, total_state = jax.tree.map(np.zeros_like, (params, state))
     for row in range(BATCH):
         starts = [0, *(np.flatnonzero(resets[1:, row]) + 1), TIME]
-        for start, stop in zip(starts, starts[1:], strict=False):
+        for start, stop in itertools.pairwise(starts):
             alone = np.zeros((TIME, 1), bool)
             alone[start:stop] = mask[start:stop, row : row + 1]
             (y_1, last_1), (d_x_1, d_params_1, d_state_1) = run_and_pull(name, reverse=reverse)(
@@ -200,7 +202,7 @@ def test_the_bound_on_the_gradient_through_time(backend):
 
 
 def test_truncated_gradients_stop_at_the_windows():
-    rng, x, params, state = draw("lstm")
+    _rng, x, params, state = draw("lstm")
 
     def loss(params, state, x):
         y, state = core.lstm(x, params, state=state)
