@@ -159,8 +159,8 @@ def test_the_states_of_all_steps(name):
 def test_chunks_change_no_number(chunk):
     rng, x, params, state = draw("lstm_all")
     d_y = rng.normal(size=(TIME, BATCH, out_width("lstm_all", HIDDEN)))
-    for reverse in (False, True):
-        arguments = x, params, state, np.array([6, 0, 3, 5]), (d_y, draw_state(rng, "lstm_all", BATCH, HIDDEN))
+    for reverse, lengths in ((False, np.array([6, 0, 3, 5])), (True, None)):
+        arguments = x, params, state, lengths, (d_y, draw_state(rng, "lstm_all", BATCH, HIDDEN))
         expected = run_and_pull("lstm_all", reverse=reverse)(*arguments)
         actual = run_and_pull("lstm_all", reverse=reverse, remat_chunk=chunk)(*arguments)
         assert_trees_close(actual, expected, TOLERANCE)
