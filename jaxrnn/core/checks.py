@@ -95,16 +95,16 @@ def checked_booleans(name: str, array: AnyArray | None, time: int, batch: int) -
     return array
 
 
-def checked_state(cell: Cell, state: State | None, params: Params, batch: int) -> State:
+def checked_state(name: str, cell: Cell, state: State | None, params: Params, batch: int) -> State:
     """The state in the dtype it is kept in; zeros for None."""
     dtype = accumulator(params.w_h.dtype)
     shapes = state_shapes(cell, params, batch)
     if state is None:
         return jax.tree.map(lambda shape: jnp.zeros(shape, dtype), shapes, is_leaf=_is_shape)
-    _check_state_type("state", cell, state)
-    for name, part, shape in zip(cell.state_type._fields, state, shapes, strict=True):
+    _check_state_type(name, cell, state)
+    for field, part, shape in zip(cell.state_type._fields, state, shapes, strict=True):
         if np.shape(part) != shape:
-            raise ValueError(f"state.{name}: expected shape {list(shape)}, got {list(np.shape(part))}")
+            raise ValueError(f"{name}.{field}: expected shape {list(shape)}, got {list(np.shape(part))}")
     return jax.tree.map(lambda part: jnp.asarray(part, dtype), state)
 
 

@@ -32,7 +32,7 @@ class Loop(NamedTuple):
 class Fixed(NamedTuple):
     """Arrays that are the same at all steps."""
 
-    initial: State | None = None  # where a reset leads
+    initial: State | None = None  # where a reset leads to
     dropout: Array | None = None  # [batch, hidden], multiplies the operands of the recurrent products
 
 

@@ -171,6 +171,7 @@ def unroll(
     mask: Bool[AnyArray, "time batch"] | None = None,
     resets: Bool[AnyArray, "time batch"] | None = None,
     state: State | None = None,
+    reset_state: State | None = None,
     reverse: bool = False,
     recurrent_dropout: Float[AnyArray, "batch width"] | None = None,
     zoneout: State | None = None,
@@ -190,10 +191,11 @@ def unroll(
         stops there, and what the padding holds, even NaN, changes nothing.
       mask: valid steps, booleans `[time, batch]`, in place of lengths: gaps and padding on either side. An invalid
         step has output zero and leaves the state as it is.
-      resets: booleans `[time, batch]`, true where a new sequence starts: the row's state returns to the initial one
+      resets: booleans `[time, batch]`, true where a new sequence starts: the row's state returns to `reset_state`
         before that step, so that several sequences in one row give what each gives by itself. With `reverse` it
         returns after that step, on the way to the sequence before.
       state: the state to start from, each part `[batch, hidden]`; None means zeros.
+      reset_state: the state that a reset leads to, each part `[batch, hidden]`; None means zeros.
       reverse: run from each row's last valid step to its first.
       recurrent_dropout: `[batch, hidden]`, multiplies h before the recurrent products, the same at every step: zeros,
         and 1/(1 - rate) elsewhere (Gal & Ghahramani 2016, arXiv:1512.05287). A constant to every derivative.
@@ -230,13 +232,17 @@ def unroll(
         resets=reversed_resets(resets) if reverse and resets is not None else resets,
         zoneout=checks.checked_zoneout(cell, zoneout, params, time, batch),
     )
-    state = varying_with(checks.checked_state(cell, state, params, batch), (x, params, steps))
+    state, reset_state = (
+        varying_with(checks.checked_state(name, cell, given, params, batch), (x, params, steps))
+        for name, given in (("state", state), ("reset_state", reset_state))
+    )
     fixed = Fixed(
-        initial=None if resets is None else state,
+        initial=None if resets is None else reset_state,
         dropout=checks.checked_dropout(recurrent_dropout, params, batch),
     )
     loop = Loop(with_gathered_hidden(cell, hidden_axis), reverse, max_gradient, all_states)
     if remat_chunk is not None and remat_chunk < time:
         run = partial(in_chunks, run, remat_chunk)
     outputs, last = run(loop, x, params, state, fixed, steps)
-    return jax.tree.map(lambda part: zero_padding(steps.mask, part).astype(x.dtype), outputs), last
+    outputs = jax.tree.map(lambda part: zero_padding(steps.mask, part), outputs)
+    return outputs if all_states else outputs.astype(x.dtype), last

@@ -17,6 +17,7 @@ class Options(TypedDict, total=False):
     mask: Bool[AnyArray, "time batch"] | None
     resets: Bool[AnyArray, "time batch"] | None
     state: State | None
+    reset_state: State | None
     reverse: bool
     recurrent_dropout: Float[AnyArray, "batch width"] | None
     zoneout: State | None

@@ -178,7 +178,7 @@ class RecurrentLayer(nnx.Module):
                 k = layer * self.num_directions + direction
                 options = {"lengths": lengths, "mask": mask, "resets": resets, "all_states": all_states}
                 y, final = self._unroll(k, x, rngs, state=states[k], **options)
-                outputs.append(y.h if all_states else y)
+                outputs.append(y.h.astype(x.dtype) if all_states else y)
                 last.append(final)
                 every.append(y)
             x = self._connect(layer, x, outputs, rngs)
@@ -239,6 +239,7 @@ class RecurrentLayer(nnx.Module):
             x,
             self._params(cell, rngs),
             reverse=k % self.num_directions == 1,
+            reset_state=cell.initialize_carry((batch, 1)) if cell.learn_state else None,
             **self.regularization.draw(batch, cell.state_widths, time=time, rngs=rngs),
             max_gradient=self.max_gradient,
             remat_chunk=self.remat_chunk,

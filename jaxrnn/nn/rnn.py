@@ -65,8 +65,7 @@ class RNN(nnx.Module):
         x, mask, resets = to_time_major(x, mask, resets, time_major=self.time_major)
         if isinstance(self.cell, RecurrentCell):
             cell = self.cell
-            if state is None and cell.learn_state:
-                state = cell.initialize_carry(x.shape[1:])
+            learnt = cell.initialize_carry(x.shape[1:]) if cell.learn_state else None
             y, state = core.unroll(
                 cell.core_cell,
                 x,
@@ -74,7 +73,8 @@ class RNN(nnx.Module):
                 lengths=lengths,
                 mask=mask,
                 resets=resets,
-                state=state,
+                state=learnt if state is None else state,
+                reset_state=learnt,
                 reverse=self.reverse,
                 backend=self.backend,
             )
@@ -82,18 +82,17 @@ class RNN(nnx.Module):
             mask = core.checked_mask(lengths, mask, *x.shape[:2])
             if resets is not None and self.reverse:
                 resets = core.reversed_resets(resets)
-            state = self.cell.initialize_carry(x.shape[1:], rngs=nnx.Rngs(0)) if state is None else state
-            y, state = _scan(self.cell, x, state, mask, resets, self.reverse)
+            initial = self.cell.initialize_carry(x.shape[1:], rngs=nnx.Rngs(0))
+            y, state = _scan(self.cell, x, initial if state is None else state, initial, mask, resets, self.reverse)
         return (y if self.time_major else y.swapaxes(0, 1)), state
 
 
 def _scan(
-    cell: Any, x: Array, carry: Any, mask: Array | None, resets: Array | None, reverse: bool
+    cell: Any, x: Array, carry: Any, initial: Any, mask: Array | None, resets: Array | None, reverse: bool
 ) -> tuple[Array, Any]:
     # What the cell itself changes while it runs (counts of random streams, statistics) is carried along.
     cell_axes = nnx.StateAxes({...: nnx.Carry})
 
-    initial = carry
     axes = [None if steps is None else 0 for steps in (mask, resets)]
 
     @nnx.scan(in_axes=(cell_axes, nnx.Carry, 0, *axes), out_axes=(nnx.Carry, 0), reverse=reverse)

@@ -73,6 +73,7 @@ def draw_options(rng, name, time, batch, hidden):
     return {
         "mask": rng.random((time, batch)) < 0.7,
         "resets": rng.random((time, batch)) < 0.3,
+        "reset_state": draw_state(rng, name, batch, hidden),
         "recurrent_dropout": (rng.random((batch, out_width(name, hidden))) < 0.7) / 0.7,
         "zoneout": type(state)(*zoneout),
     }
@@ -117,7 +118,11 @@ def run_and_pull(name, **static):
 
 def run(name, x, params, *, lengths=None, state=None, **options):
     """`core.unroll`, compiled once for each set of shapes; options that are no arrays are part of the program."""
-    arrays = {key: options.pop(key) for key in ("mask", "resets", "recurrent_dropout", "zoneout") if key in options}
+    arrays = {
+        key: options.pop(key)
+        for key in ("mask", "resets", "reset_state", "recurrent_dropout", "zoneout")
+        if key in options
+    }
     key = "run", name, *sorted(options.items())
     if key not in _compiled:
         _compiled[key] = jax.jit(

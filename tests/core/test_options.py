@@ -68,15 +68,17 @@ def test_sequences_packed_by_resets_are_what_each_is_alone(name, seed, reverse):
         x, params, state, None, (d_y, zero), mask=mask, resets=resets
     )
     total_params, total_state = jax.tree.map(np.zeros_like, (params, state))
+    # The scan begins with the row's given state; each reset leads to zeros, as of a sequence that is run by itself.
     for row in range(BATCH):
         starts = [0, *(np.flatnonzero(resets[1:, row]) + 1), TIME]
         for start, stop in itertools.pairwise(starts):
+            begins = stop == TIME if reverse else start == 0 and not resets[0, row]
             alone = np.zeros((TIME, 1), bool)
             alone[start:stop] = mask[start:stop, row : row + 1]
             (y_1, last_1), (d_x_1, d_params_1, d_state_1) = run_and_pull(name, reverse=reverse)(
                 x[:, row : row + 1],
                 params,
-                one_row(state, row),
+                one_row(state if begins else zero, row),
                 None,
                 (d_y[:, row : row + 1], one_row(zero, row)),
                 mask=alone,
@@ -85,10 +87,22 @@ def test_sequences_packed_by_resets_are_what_each_is_alone(name, seed, reverse):
             np.testing.assert_allclose(d_x[start:stop, row], d_x_1[start:stop, 0], rtol=0, atol=1e2 * TOLERANCE)
             total_params = jax.tree.map(np.add, total_params, d_params_1)
             for total, part in zip(total_state, d_state_1, strict=True):
-                total[row] += part[0]
+                total[row] += part[0] if begins else 0
             if (start == 0) if reverse else (stop == TIME):  # the one that the scan ends with
                 assert_trees_close(one_row(last, row), last_1, TOLERANCE)
     assert_trees_close((d_params, d_state), jax.tree.map(jnp.asarray, (total_params, total_state)), 1e2 * TOLERANCE)
+
+
+def test_a_reset_leads_to_the_reset_state():
+    rng, x, params, state = draw("lstm")
+    reset_state = draw_state(rng, "lstm", BATCH, HIDDEN)
+    resets = np.zeros((TIME, BATCH), bool)
+    resets[3] = True
+    y, last = run("lstm", x, params, state=state, reset_state=reset_state, resets=resets)
+    first, _ = run("lstm", x[:3], params, state=state)
+    second, expected = run("lstm", x[3:], params, state=reset_state)
+    np.testing.assert_allclose(y, np.concatenate([first, second]), rtol=0, atol=TOLERANCE)
+    assert_trees_close(last, expected, TOLERANCE)
 
 
 def sigma(a):

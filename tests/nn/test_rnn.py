@@ -70,13 +70,14 @@ def make(name):
 def loop(cell, x, carry, valid, reverse=False, starts=None):
     """Row by row and step by step: outputs [batch, time, hidden], and each row's last carry.
 
-    A sequence that `starts` inside a row starts from the initial carry; in reverse, the one before it does.
+    A sequence that `starts` inside a row starts from the cell's initial carry; in reverse, the one before it does.
     """
     starts = np.zeros(valid.shape, bool) if starts is None else starts
     y = np.zeros((*x.shape[:2], 6), np.float32)
     last = []
     for row, steps in enumerate(valid):
-        initial = c = jax.tree.map(lambda a, row=row: a[row : row + 1], carry)
+        c = jax.tree.map(lambda a, row=row: a[row : row + 1], carry)
+        initial = cell.initialize_carry((1, x.shape[-1]), rngs=nnx.Rngs(0))
         for t in reversed(range(5)) if reverse else range(5):
             if starts[row, t] and not reverse:
                 c = initial
