@@ -16,8 +16,7 @@ import numpy as np
 from flax import nnx
 
 from jaxrnn import nn
-
-N_GATE = 2  # of the GRU's r, z, n
+from jaxrnn.nn.cells import N_GATE
 
 Weights = dict[str, np.ndarray]
 Loaded = list[tuple[nnx.Param, np.ndarray]]

@@ -1,6 +1,5 @@
 """Recurrences as pure functions on arrays: jax and numpy only."""
 
-from jaxrnn.core.cells import LSTM as LSTM
 from jaxrnn.core.cells import Cell as Cell
 from jaxrnn.core.cells import Product as Product
 from jaxrnn.core.cells import elman_cell as elman_cell
@@ -10,7 +9,6 @@ from jaxrnn.core.checks import checked_booleans as checked_booleans
 from jaxrnn.core.checks import checked_mask as checked_mask
 from jaxrnn.core.chunks import truncated_value_and_grad as truncated_value_and_grad
 from jaxrnn.core.control import hold as hold
-from jaxrnn.core.control import length_mask as length_mask
 from jaxrnn.core.control import reversed_resets as reversed_resets
 from jaxrnn.core.control import zero_padding as zero_padding
 from jaxrnn.core.dispatch import elman as elman

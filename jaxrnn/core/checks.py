@@ -22,13 +22,13 @@ def check_type(params: Params, expected: type) -> None:
         raise ValueError(f"params: expected {expected.__name__}, got {type(params).__name__}")
 
 
-def check_params(cell: Cell, x: Array, params: Params, *, num_shards: int = 1) -> None:
-    """Inputs and weights are floats and fit each other; `num_shards` devices share the hidden units."""
+def check_params(cell: Cell, x: Array, params: Params, *, num_shards: int | None = None) -> None:
+    """Inputs and weights are floats and fit each other; `num_shards` devices divide the hidden units (None: one)."""
     if x.ndim != 3 or not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"x: expected floats [time, batch, features], got {x.dtype} {list(x.shape)}")
     gates, features, hidden = cell.num_gates, x.shape[2], params.w_x.shape[-1]
     w_p = output_projection(params)
-    rows = num_shards * hidden
+    rows = (num_shards or 1) * hidden
     if w_p is not None:
         rows = w_p.shape[-1]
         _check_shape("params.w_p", w_p, (hidden, rows), cell)
@@ -40,6 +40,10 @@ def check_params(cell: Cell, x: Array, params: Params, *, num_shards: int = 1) -
     if isinstance(params, GRUParams):
         _check_recurrent_bias(params, reset_after=cell.name == "gru")
     norm = getattr(params, "norm", None)
+    if num_shards is not None and (w_p is not None or norm is not None):
+        raise ValueError(
+            "hidden_axis: expected None with a projection or layer normalisation, which need all hidden units"
+        )
     for name, gain in {}.items() if norm is None else norm._asdict().items():
         _check_shape(f"params.norm.{name}", gain, (gates, hidden) if name in ("x", "h") else (hidden,), cell)
 
@@ -145,6 +149,12 @@ def check_positive(name: str, value: float | int | None) -> None:
     """A number above zero, or None."""
     if value is not None and not value > 0:
         raise ValueError(f"{name}: expected None or a number above 0, got {value}")
+
+
+def check_count(name: str, value: int | None) -> None:
+    """A whole number above zero, or None."""
+    if value is not None and not (isinstance(value, int) and value > 0):
+        raise ValueError(f"{name}: expected None or a whole number above 0, got {value}")
 
 
 def state_shapes(cell: Cell, params: Params, batch: int) -> State:

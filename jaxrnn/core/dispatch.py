@@ -208,7 +208,8 @@ def unroll(
       all_states: return every step's whole state, `[time, batch, hidden]` each part, in place of the outputs, which
         are its h.
       hidden_axis: name of the mesh axis, inside `shard_map`, over which the hidden units are divided: each device has
-        the columns of its own units, w_x `[features, gates, local]`, w_h `[hidden, gates, local]` and so on.
+        the columns of its own units, w_x `[features, gates, local]`, w_h `[hidden, gates, local]` and so on. Not with
+        a projection or layer normalisation.
       backend: see `resolve_backend`.
 
     Returns:
@@ -221,10 +222,10 @@ def unroll(
     run = BACKENDS[resolve_backend(backend).name].run
     x = jnp.asarray(x)
     params = jax.tree.map(jnp.asarray, params)
-    num_shards = 1 if hidden_axis is None else jax.lax.axis_size(hidden_axis)
+    num_shards = None if hidden_axis is None else jax.lax.axis_size(hidden_axis)
     checks.check_params(cell, x, params, num_shards=num_shards)
     checks.check_positive("max_gradient", max_gradient)
-    checks.check_positive("remat_chunk", remat_chunk)
+    checks.check_count("remat_chunk", remat_chunk)
     time, batch = x.shape[:2]
     resets = checks.checked_booleans("resets", resets, time, batch)
     steps = Steps(

@@ -14,7 +14,7 @@ mode is its transpose, which JAX takes. There, what was taken out of the loop st
 alone, and each weight gradient is one matrix product over all steps, dW_k = Σ_t a_kᵀ dp_t. Autodiff of the plain scan
 instead carries dW through the loop, a second product a step, and saves sixteen arrays for an LSTM where this saves
 seven (in units of [time, batch, hidden]). As the rule is made of plain operations, derivatives of any order and kind
-exist, and stay fast.
+exist; those of second order differentiate its loops as they stand, and carry the weights' tangents in them.
 
 Saved are the pre-activations and the state entered with. The body of the tangent is under `jax.checkpoint`: the
 derivative of f is taken again in the reverse step rather than its coefficients saved. That it is JAX's derivative, not
@@ -33,7 +33,7 @@ from jax import Array
 from jaxrnn.core.control import Fixed, Loop, Steps, enter, leave, zero_padding
 from jaxrnn.core.linear import matmul
 from jaxrnn.core.parameters import Params, State
-from jaxrnn.core.step import add_to_slots, output_projection, preactivations, project_output
+from jaxrnn.core.step import add_to_slots, dropped, output_projection, preactivations, project_output
 
 Results = tuple[Array | State, State]  # every step's h or whole state, and the last state
 
@@ -74,8 +74,7 @@ def _tangent(loop: Loop, primals: tuple, tangents: tuple) -> tuple[Results, Resu
     pre, entered = cast(tuple[Array, State], saved)
 
     for operand, gates, slots in cell.products:
-        a = operand(pre, entered)
-        a = a if fixed.dropout is None else a * fixed.dropout
+        a = dropped(operand(pre, entered), fixed.dropout)
         d_u = add_to_slots(cell, d_u, slots, matmul(a, d_params.w_h[:, gates]))
     w_p, d_h = output_projection(params), None
     if w_p is not None:
@@ -87,7 +86,7 @@ def _tangent(loop: Loop, primals: tuple, tangents: tuple) -> tuple[Results, Resu
         d_entered = enter(loop, d_fixed, at, d_state)
         for operand, gates, slots in cell.products:
             _, d_a = jax.jvp(operand, (pre_t, entered_t), (d_pre, d_entered))
-            d_a = d_a if fixed.dropout is None else d_a * fixed.dropout
+            d_a = dropped(d_a, fixed.dropout)
             d_pre = add_to_slots(cell, d_pre, slots, matmul(d_a, params.w_h[:, gates]))
         _, d_new = jax.jvp(cell.pointwise, (pre_t, entered_t, params), (d_pre, d_entered, d_params))
         d_new = project_output(d_new, params)

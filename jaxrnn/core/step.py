@@ -31,10 +31,14 @@ def preactivations(cell: Cell, u: Array, state: State, w_h: Array, dropout: AnyA
     """Projected input u `[..., gates, hidden]` plus the recurrent products: `[..., num_slots, hidden]`."""
     pre = u
     for operand, gates, slots in cell.products:
-        a = operand(pre, state)
-        a = a if dropout is None else a * dropout
+        a = dropped(operand(pre, state), dropout)
         pre = add_to_slots(cell, pre, slots, matmul(a, w_h[:, gates]))
     return pre
+
+
+def dropped(operand: Array, dropout: AnyArray | None) -> Array:
+    """An operand of a recurrent product after recurrent dropout."""
+    return operand if dropout is None else operand * dropout
 
 
 def add_to_slots(cell: Cell, pre: Array, slots: tuple[int, ...], v: Array) -> Array:

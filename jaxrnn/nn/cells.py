@@ -85,8 +85,7 @@ class RecurrentCell(nnx.Module):
 
         draw = initializers(init, hidden_features)
         gates = core_cell.num_gates
-        keys = rngs.params()
-        keys = jax.random.split(keys, 4)
+        keys = jax.random.split(rngs.params(), 4)
         self._add("w_x", per_gate(draw.w_x, keys[0], (in_features, gates, hidden_features), param_dtype))
         self._add("w_h", per_gate(draw.w_h, keys[1], (self.out_features, gates, hidden_features), param_dtype))
         if use_bias:
@@ -155,6 +154,10 @@ class RecurrentCell(nnx.Module):
             learnt = getattr(self, f"initial_{name}")[...].astype(dtype) if self.learn_state else jnp.zeros((), dtype)
             parts.append(jnp.broadcast_to(learnt, shape))
         return self.core_cell.state_type(*parts)
+
+    def learnt_state(self, batch: int) -> Any | None:
+        """The learnt initial state of so many rows; None for a cell that learns none, whose state starts from zeros."""
+        return self.initialize_carry((batch, self.in_features)) if self.learn_state else None
 
     def __call__(self, carry: Any, x: Array) -> tuple[Any, Array]:
         """One step: state `[*batch, hidden]` and input `[*batch, features]` to the new state and the output h."""

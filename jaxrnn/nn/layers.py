@@ -15,7 +15,7 @@ from flax import nnx
 from jax import Array
 
 from jaxrnn import core
-from jaxrnn.core.checks import check_positive
+from jaxrnn.core.checks import check_count, check_positive
 from jaxrnn.nn.axes import to_time_major
 from jaxrnn.nn.cells import CellOptions, ElmanCell, GRUCell, LSTMCell, RecurrentCell
 from jaxrnn.nn.regularization import StateRegularization, checked_dropout
@@ -100,7 +100,7 @@ class RecurrentLayer(nnx.Module):
     ):
         core.resolve_backend(backend)
         check_positive("max_gradient", max_gradient)
-        check_positive("remat_chunk", remat_chunk)
+        check_count("remat_chunk", remat_chunk)
         for name, value, kind in (("merge", merge, Merge), ("connections", connections, Connections)):
             if value not in get_args(kind):
                 raise ValueError(f"{name}: expected one of {', '.join(get_args(kind))}, got {value!r}")
@@ -239,7 +239,7 @@ class RecurrentLayer(nnx.Module):
             x,
             self._params(cell, rngs),
             reverse=k % self.num_directions == 1,
-            reset_state=cell.initialize_carry((batch, 1)) if cell.learn_state else None,
+            reset_state=cell.learnt_state(batch),
             **self.regularization.draw(batch, cell.state_widths, time=time, rngs=rngs),
             max_gradient=self.max_gradient,
             remat_chunk=self.remat_chunk,
@@ -274,7 +274,7 @@ class RecurrentLayer(nnx.Module):
     def _unstack(self, state: Any | None, batch: int) -> list[Any]:
         """The state of each cell; None stands for zeros."""
         if state is None:
-            return [cell.initialize_carry((batch, 1)) if cell.learn_state else None for cell in self.cells]
+            return [cell.learnt_state(batch) for cell in self.cells]
         state_type = self.cells[0].core_cell.state_type
         if self._stacks:
             if not isinstance(state, state_type):

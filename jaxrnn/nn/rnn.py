@@ -65,7 +65,7 @@ class RNN(nnx.Module):
         x, mask, resets = to_time_major(x, mask, resets, time_major=self.time_major)
         if isinstance(self.cell, RecurrentCell):
             cell = self.cell
-            learnt = cell.initialize_carry(x.shape[1:]) if cell.learn_state else None
+            learnt = cell.learnt_state(x.shape[1])
             y, state = core.unroll(
                 cell.core_cell,
                 x,
@@ -92,7 +92,6 @@ def _scan(
 ) -> tuple[Array, Any]:
     # What the cell itself changes while it runs (counts of random streams, statistics) is carried along.
     cell_axes = nnx.StateAxes({...: nnx.Carry})
-
     axes = [None if steps is None else 0 for steps in (mask, resets)]
 
     @nnx.scan(in_axes=(cell_axes, nnx.Carry, 0, *axes), out_axes=(nnx.Carry, 0), reverse=reverse)

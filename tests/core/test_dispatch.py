@@ -135,7 +135,8 @@ MASK = np.ones((5, 2), bool)
             "zoneout.h: expected a number or booleans [5, 2, 6], got bool [2, 6]",
         ),
         ({"max_gradient": 0.0}, "max_gradient: expected None or a number above 0, got 0.0"),
-        ({"remat_chunk": 0}, "remat_chunk: expected None or a number above 0, got 0"),
+        ({"remat_chunk": 1.5}, "remat_chunk: expected None or a whole number above 0, got 1.5"),
+        ({"remat_chunk": 0}, "remat_chunk: expected None or a whole number above 0, got 0"),
     ],
     ids=str,
 )

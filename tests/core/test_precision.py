@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from core_cases import CELLS, draw_params, run_and_pull
 
+from jaxrnn.core.linear import matmul
+
 TIME, BATCH, FEATURES = 40, 8, 16
 # Of rounding to nearest. Nothing but the operands of products is rounded to the narrow type.
 UNIT = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-24}
@@ -36,7 +38,16 @@ def test_the_error_is_that_of_the_narrow_type(name, dtype):
     for hidden in (16, 128):
         worst = np.max([errors(name, dtype, hidden, seed) for seed in range(3)], axis=0)
         units = worst / UNIT[dtype]
-        # As the units of 16 and 128 differ by less than 3, √(n) with n = features + hidden is no underestimate of the
-        # growth; that they stay above a tenth says that the narrow type was really used.
         assert np.all(units < 2 * np.sqrt(FEATURES + hidden)), (hidden, units)
-        assert np.all(units > 0.1), (hidden, units)
+        assert np.all(units > 0.1), (hidden, units)  # the narrow type was really used
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_sums_of_narrow_products_stay_in_float32(dtype):
+    """Of operands that are narrow already, the result is that of float32, not rounded to the narrow type."""
+    rng = np.random.default_rng(0)
+    a, w = (jnp.asarray(rng.normal(size=shape), dtype) for shape in ((8, 64), (64, 4, 16)))
+    y = matmul(a, w)
+    exact = np.einsum("bk,kgh->bgh", np.asarray(a, np.float64), np.asarray(w, np.float64))
+    assert y.dtype == jnp.float32
+    assert np.abs(y - exact).max() < 16 * 2.0**-24 * 8 * np.abs(exact).max()

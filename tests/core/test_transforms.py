@@ -147,3 +147,14 @@ def test_without_a_state_inside_shard_map():
     )
     expected, _ = run("lstm", x, params, lengths=LENGTHS)
     np.testing.assert_allclose(unroll(x, jnp.asarray(LENGTHS)), expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["lstm_all", "gru_norm"])
+def test_hidden_units_that_need_each_other_are_not_sharded(name):
+    x, params, _ = draw(name)
+    mesh = Mesh(np.array(jax.devices()[:1]), ("model",))
+    unroll = jax.shard_map(
+        lambda x: core.unroll(CELLS[name], x, params, hidden_axis="model")[0], mesh=mesh, in_specs=P(), out_specs=P()
+    )
+    with pytest.raises(ValueError, match="hidden_axis: expected None with a projection or layer normalisation"):
+        unroll(jnp.asarray(x))

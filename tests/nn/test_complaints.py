@@ -51,7 +51,7 @@ def test_rates(name, rate):
         ("lstm", {"backend": "fast"}, "backend: expected None or one of fused_scan, reference, got 'fast'"),
         ("lstm", {"init": "zeros"}, "init: expected 'orthogonal', 'torch' or nn.Initializers, got 'zeros'"),
         ("lstm", {"max_gradient": 0.0}, "max_gradient: expected None or a number above 0, got 0.0"),
-        ("lstm", {"remat_chunk": 0}, "remat_chunk: expected None or a number above 0, got 0"),
+        ("lstm", {"remat_chunk": 0}, "remat_chunk: expected None or a whole number above 0, got 0"),
         ("elman", {"activation": "gelu"}, "activation: expected 'tanh' or 'relu', got 'gelu'"),
         (
             "gru",
