@@ -2,8 +2,8 @@
 
 Symbols: x_t input, h_t hidden state, c_t cell state, σ logistic, ⊙ elementwise. A step has three parts:
 
-1. the input projection u_t = x_t W_x + b, which does not depend on the state and so is taken out of the loop;
-2. the recurrent products, each `operand @ w_h[:, gates]`, added to u_t: together, the pre-activations;
+1. the input projection u_t = x_t W_x, which does not depend on the state and so is taken out of the loop;
+2. the recurrent products, each `operand @ w_h[:, gates]`, added to u_t + b: together, the pre-activations;
 3. the pointwise function from pre-activations and previous state to the new state.
 
 A `Cell` names its gates and states, says what its products are, and gives the pointwise function. The scans, the
@@ -34,8 +34,8 @@ class Product(NamedTuple):
 
 
 def project(x: Array, params: Params) -> Array:
-    """The input projection u = x W_x + b, `[..., features]` -> `[..., gates, hidden]`, as one matrix product."""
-    return matmul(x, params.w_x) + params.b
+    """The input projection u = x W_x, `[..., features]` -> `[..., gates, hidden]`, as one matrix product."""
+    return matmul(x, params.w_x)
 
 
 class Cell(NamedTuple):
@@ -91,7 +91,7 @@ _LSTM_SCALE = np.array([[0.5], [0.5], [1.0], [0.5]])
 def _lstm_gates(pre: Array) -> list[Array]:
     a = jnp.asarray(_LSTM_SCALE, pre.dtype)
     gates = a * jnp.tanh(a * pre) + (1 - a)
-    return [gates[..., k, :] for k in range(4)]
+    return [gate.squeeze(-2) for gate in jax.lax.split(gates, (1,) * 4, axis=gates.ndim - 2)]
 
 
 def _lstm(pre: Array, state: LSTMState, params: LSTMParams) -> LSTMState:
@@ -115,11 +115,11 @@ def _cell_output(c: Array, params: LSTMParams) -> Array:
     return c if params.norm is None else layer_norm(c, (-1,)) * params.norm.c + params.norm.c_shift
 
 
-# Ba et al. 2016, arXiv:1607.06450: u_t = LN(x_t W_x) ⊙ γ_x + b, the recurrent part LN(h_{t-1} W_h) ⊙ γ_h, and
+# Ba et al. 2016, arXiv:1607.06450: u_t = LN(x_t W_x) ⊙ γ_x, the recurrent part LN(h_{t-1} W_h) ⊙ γ_h, and
 # h_t = o ⊙ tanh(LN(c_t) ⊙ γ_c + β_c). Each LN takes all gates of a step together. The slots after the first G hold
 # the recurrent part by itself, as it is normalised before the two meet.
 def _project_normalised(x: Array, params: Params) -> Array:
-    return layer_norm(matmul(x, params.w_x), (-2, -1)) * params.norm.x + params.b
+    return layer_norm(matmul(x, params.w_x), (-2, -1)) * params.norm.x
 
 
 def _normalised(pre: Array, params: Params) -> tuple[Array, Array]:

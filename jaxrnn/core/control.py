@@ -89,16 +89,3 @@ def zero_padding(mask: Array | None, x: Array) -> Array:
 def reversed_resets(resets: Array) -> Array:
     """Resets `[time, batch]` for a scan in reverse: a sequence that starts at t ends the later one's run before t-1."""
     return jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
-
-
-def varying_with(state: State, arrays: Any) -> State:
-    """The state, known to `shard_map` to vary over every mesh axis that the arrays vary over.
-
-    A loop's carry must have from its first step on the type it ends with, and zeros that were just made vary over none.
-    """
-    if not jax.sharding.get_abstract_mesh().manual_axes:  # not inside shard_map
-        return state
-    # Adds a zero that depends on all arrays, as far as types go; nothing of it is left in the compiled program.
-    leaves = jax.tree.leaves((state, arrays))
-    some = jnp.stack([jnp.where(False, leaf.ravel()[:1].sum(), 0) for leaf in leaves]).sum()
-    return jax.tree.map(lambda part: part + jax.lax.stop_gradient(some).astype(part.dtype), state)

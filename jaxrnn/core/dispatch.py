@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from jaxrnn.core import checks
 from jaxrnn.core.cells import Cell, elman_cell, gru_cell, lstm_cell, with_gathered_hidden
 from jaxrnn.core.chunks import in_chunks
-from jaxrnn.core.control import Fixed, Loop, Steps, reversed_resets, varying_with, zero_padding
+from jaxrnn.core.control import Fixed, Loop, Steps, reversed_resets, zero_padding
 from jaxrnn.core.fused_scan import fused_scan
 from jaxrnn.core.options import BackendName, Options
 from jaxrnn.core.parameters import (
@@ -26,6 +26,7 @@ from jaxrnn.core.parameters import (
     State,
 )
 from jaxrnn.core.reference import reference_scan
+from jaxrnn.core.varying import varying_with
 from jaxrnn.typing import AnyArray, Inputs, Lengths, Outputs
 
 

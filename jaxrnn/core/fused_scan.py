@@ -1,18 +1,19 @@
 """The fast scan: everything that need not be in the loop is outside it, in the forward pass and in every derivative.
 
-Forward. The input projection u = x W_x + b is one matrix product for all steps; the loop's body is the recurrent
-products and the pointwise function f.
+Forward. The input projection u = x W_x is one matrix product for all steps; the loop's body is the recurrent products
+and the pointwise function f. The bias is added there, too: by itself it would be one more pass over all of u.
 
-Derivatives. With p_t = u_t + Σ_k a_k W_k, a_k = operand_k(p_t, s_{t-1}), and s_t = f(p_t, s_{t-1}, θ), the tangent is
+Derivatives. With p_t = u_t + b + Σ_k a_k W_k, a_k = operand_k(p_t, s_{t-1}), and s_t = f(p_t, s_{t-1}, θ), the tangent
+is
 
-    dp_t  =  du_t + Σ_k a_k dW_k  +  Σ_k da_k W_k
+    dp_t  =  du_t + db + Σ_k a_k dW_k  +  Σ_k da_k W_k
     ds_t  =  ∂f · (dp_t, ds_{t-1}, dθ)
 
-The terms a_k dW_k depend on no tangent of the state. The forward pass knows all a_k, so they are taken out of the loop
-and become one matrix product for all steps. This one rule is the whole derivative: forward mode runs it, and reverse
-mode is its transpose, which JAX takes. There, what was taken out of the loop stays out: the reverse loop emits dp_t
-alone, and each weight gradient is one matrix product over all steps, dW_k = Σ_t a_kᵀ dp_t. Autodiff of the plain scan
-instead carries dW through the loop, a second product a step, and saves sixteen arrays for an LSTM where this saves
+The terms db and a_k dW_k depend on no tangent of the state. The forward pass knows all a_k, so they are taken out of
+the loop and become one matrix product for all steps. This one rule is the whole derivative: forward mode runs it, and
+reverse mode is its transpose, which JAX takes. There, what was taken out of the loop stays out: the reverse loop emits
+dp_t alone, and each weight gradient is one matrix product over all steps, dW_k = Σ_t a_kᵀ dp_t. Autodiff of the plain
+scan instead carries dW through the loop, a second product a step, and saves sixteen arrays for an LSTM where this saves
 seven (in units of [time, batch, hidden]). As the rule is made of plain operations, derivatives of any order and kind
 exist; those of second order differentiate its loops as they stand, and carry the weights' tangents in them.
 
@@ -56,7 +57,7 @@ def _run(
     def body(state: State, inputs: tuple[Array, Steps]) -> tuple[State, tuple]:
         u_t, at = inputs
         entered = enter(loop, fixed, at, state)
-        pre = preactivations(loop.cell, u_t, entered, params.w_h, fixed.dropout)
+        pre = preactivations(loop.cell, u_t, entered, params, fixed.dropout)
         new = project_output(loop.cell.pointwise(pre, entered, params), params)
         state = leave(at, new, entered)
         return state, (state if loop.all_states else state.h, (pre, entered) if save else None)
@@ -73,6 +74,7 @@ def _tangent(loop: Loop, primals: tuple, tangents: tuple) -> tuple[Results, Resu
     results, saved = _run(loop, *primals, save=True)
     pre, entered = cast(tuple[Array, State], saved)
 
+    d_u = d_u + d_params.b
     for operand, gates, slots in cell.products:
         a = dropped(operand(pre, entered), fixed.dropout)
         d_u = add_to_slots(cell, d_u, slots, matmul(a, d_params.w_h[:, gates]))

@@ -22,17 +22,17 @@ def step(
 ) -> State:
     """One step of a cell from its input x `[..., features]`; `dropout` and `zoneout` as in `jaxrnn.core.unroll`."""
     params, state = jax.tree.map(jnp.asarray, (params, state))
-    pre = preactivations(cell, cell.project(jnp.asarray(x), params), state, params.w_h, dropout)
+    pre = preactivations(cell, cell.project(jnp.asarray(x), params), state, params, dropout)
     new = project_output(cell.pointwise(pre, state, params), params)
     return leave(Steps(zoneout=jax.tree.map(jnp.asarray, zoneout)), new, state)
 
 
-def preactivations(cell: Cell, u: Array, state: State, w_h: Array, dropout: AnyArray | None) -> Array:
+def preactivations(cell: Cell, u: Array, state: State, params: Params, dropout: AnyArray | None) -> Array:
     """Projected input u `[..., gates, hidden]` plus the recurrent products: `[..., num_slots, hidden]`."""
-    pre = u
+    pre = u + params.b
     for operand, gates, slots in cell.products:
         a = dropped(operand(pre, state), dropout)
-        pre = add_to_slots(cell, pre, slots, matmul(a, w_h[:, gates]))
+        pre = add_to_slots(cell, pre, slots, matmul(a, params.w_h[:, gates]))
     return pre
 
 
