@@ -65,9 +65,9 @@ def _batch(operands: Any, axes: Any, *, transposed: Transposed, dtype: Any) -> t
 
 
 def _on_cpu(a: Array, b: Array, *, transposed: Transposed, dtype: Any) -> Array:
-    # XLA's fast product takes the left operand as it is and leaves the result by rows, but XLA does not see to either:
-    # a transposed left operand sends it to float32 (155 GFLOP/s; 215 with a copy), and for a transposed result it chooses
-    # a product that it lacks ("Unsupported element type", JAX 0.10.2).
+    # XLA's fast product takes the left operand as it is and leaves the result by rows, but XLA sees to neither: a left
+    # operand that is transposed sends it to float32 (155 GFLOP/s; 215 with a copy), and for a result that is transposed
+    # it chooses a product that it lacks ("Unsupported element type", JAX 0.10.2).
     a = _by_rows(a.astype(dtype).swapaxes(-1, -2) if transposed[0] else a.astype(dtype))
     return _by_rows(_dot(a, b, transposed=(False, transposed[1]), dtype=dtype))
 
