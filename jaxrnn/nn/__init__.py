@@ -9,5 +9,5 @@ from jaxrnn.nn.initializers import Initializers as Initializers
 from jaxrnn.nn.layers import GRU as GRU
 from jaxrnn.nn.layers import LSTM as LSTM
 from jaxrnn.nn.layers import Elman as Elman
-from jaxrnn.nn.layers import RecurrentLayer as RecurrentLayer
 from jaxrnn.nn.rnn import RNN as RNN
+from jaxrnn.nn.stack import RecurrentLayer as RecurrentLayer
