@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.agreement import check
@@ -109,7 +110,7 @@ class OurProgram:
                 network = self.split.merge(parameters)
                 network.eval()
                 logits = network(batch.tokens, batch.lengths)
-                return classification_loss(logits, batch.labels).mean(), logits[:, 0]
+                return classification_loss(logits, jnp.asarray(batch.labels)).mean(), logits[:, 0]
 
             return jax.grad(loss, has_aux=True)(parameters)
 

@@ -1,10 +1,4 @@
-"""The device, and what both sides must be told alike. Imported before JAX, whose GPU memory it bounds."""
-
-import os
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
-# JAX takes three quarters of a GPU's memory by default; PyTorch runs in the same process.
-os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.45")
+"""The device, and what both sides must be told alike."""
 
 import jax
 

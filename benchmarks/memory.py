@@ -9,7 +9,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks import device
 from benchmarks.cases import Case
@@ -45,7 +47,7 @@ def _measure(case: Case, peer: str, name: str) -> float | None:
         return None
 
 
-def _on_gpu(run, peer: str) -> float:  # noqa: ANN001
+def _on_gpu(run: Callable[[], Any], peer: str) -> float:
     if peer.startswith("PyTorch"):
         import torch
 
@@ -62,7 +64,10 @@ def _on_gpu(run, peer: str) -> float:  # noqa: ANN001
 
 def _status(name: str) -> int:
     """A line of the process's status, in KiB."""
-    return int(re.search(rf"{name}:\s+(\d+)", STATUS.read_text())[1])
+    found = re.search(rf"{name}:\s+(\d+)", STATUS.read_text())
+    if found is None:
+        raise OSError(f"{STATUS}: expected a line {name}")
+    return int(found[1])
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def training_step(case: Case, options: dict[str, Any]) -> tuple[Any, tuple]:
     @jax.jit
     def step(weights: nnx.State, key: jax.Array, x: jax.Array, lengths: jax.Array) -> tuple:
         def loss(weights: nnx.State) -> jax.Array:
-            y, _ = nnx.merge(graph, weights, rest)(x, lengths=lengths, rngs=nnx.Rngs(dropout=key))
+            y = nnx.merge(graph, weights, rest)(x, lengths=lengths, rngs=nnx.Rngs(dropout=key))[0]
             return jnp.square(y).mean()
 
         return jax.value_and_grad(loss)(weights)

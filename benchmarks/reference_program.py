@@ -72,5 +72,5 @@ class Program:
         self.model.zero_grad()
         loss, logits = self.loss(batch)
         loss.backward()
-        found = {name: weight.grad.cpu().numpy() for name, weight in self.model.named_parameters()}
-        return found | {"logits": logits.detach().cpu().numpy()}
+        found = {name: weight.grad for name, weight in self.model.named_parameters()} | {"logits": logits.detach()}
+        return {name: value.cpu().numpy() for name, value in found.items() if value is not None}

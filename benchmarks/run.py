@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.agreement import WrongOutputError
 from benchmarks.device import set_precision
@@ -55,9 +56,20 @@ def measure(preset: Preset, name: str, path: Path) -> None:
       WrongOutputError: a library computes other numbers than ours.
     """
     start = time.perf_counter()
-    result = {"preset": name, "precision": set_precision(), "parts": {}, "failed": {}, "left_out": []}
-    result["matrix_rates"] = large_rates(size=preset.matrix_size)
-    result["matrix_size"] = preset.matrix_size
+    result: dict[str, Any] = {
+        "preset": name,
+        "precision": set_precision(),
+        "matrix_size": preset.matrix_size,
+        "matrix_rates": large_rates(size=preset.matrix_size),
+        "parts": {},
+        "failed": {},
+        "left_out": [],
+    }
+
+    def save() -> None:
+        result["seconds"] = time.perf_counter() - start
+        path.write_text(json.dumps(result | {"environment": environment(command_line())}, indent=1) + "\n")
+
     for k, job in enumerate(preset.jobs):
         elapsed = time.perf_counter() - start
         if elapsed > preset.budget:
@@ -65,16 +77,17 @@ def measure(preset: Preset, name: str, path: Path) -> None:
             break
         print(f"{elapsed:5.0f} s  {job.part}: {job.name}", file=sys.stderr, flush=True)
         try:
-            result["parts"].setdefault(job.part, []).append(job.run())
+            row = job.run()
+            result["parts"].setdefault(job.part, []).append(row)
         except WrongOutputError:
             raise
         except Exception as error:  # hours of other measurements are not lost for one
             message = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             result["failed"][f"{job.part}: {job.name}"] = message
             print(f"         failed: {message}", file=sys.stderr, flush=True)
-        result["seconds"] = time.perf_counter() - start
-        path.write_text(json.dumps(result | {"environment": environment(command_line())}, indent=1) + "\n")
-    print(f"{path}: {len(preset.jobs) - len(result['left_out'])} measurements, {time.perf_counter() - start:.0f} s")
+        save()
+    save()
+    print(f"{path}: {len(preset.jobs) - len(result['left_out'])} measurements, {result['seconds']:.0f} s")
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ def header(result: Result) -> list[str]:
     return [
         f"`{env['command']}`, {env['date']}, commit {env['commit']}, {result['seconds']:.0f} seconds.",
         "",
-        f"Device {env['device']}; {env['processor']}, {env['cores']} cores, threads: {threads}. Python {env['python']}, "
-        f"{versions}. Variables: {variables}. Float32 products: {result['precision']} on both sides.",
+        f"Device {env['device']}; {env['processor']}, {env['cores']} cores, threads: {threads}. "
+        f"Python {env['python']}, {versions}. Variables: {variables}.",
         "",
+        f"Float32 products: {result['precision']} on both sides. "
         f"Matrix products at {result['matrix_size']}³ in the same run: {rates}.",
         "",
         *left_out,

@@ -48,12 +48,10 @@ def in_turns(
 
 def _warm_up(function: Callable[[], Any]) -> float:
     """Calls it a few times, a slow one once; the seconds of the last call."""
-    start = time.perf_counter()
-    for _ in range(WARM_UP_CALLS):
-        last = timed(function)
-        if time.perf_counter() - start > WARM_UP_SECONDS:
-            break
-    return last
+    taken: list[float] = []
+    while len(taken) < WARM_UP_CALLS and sum(taken) < WARM_UP_SECONDS:
+        taken.append(timed(function))
+    return taken[-1]
 
 
 def summary(values: Sequence[float]) -> Summary:

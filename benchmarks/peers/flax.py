@@ -25,7 +25,7 @@ def make(case: Case) -> Runner:
         cells.append(cell)
     graph, weights, rest = nnx.split(nnx.List(cells), nnx.Param, ...)
 
-    def run(weights: Any, x: jax.Array, lengths: jax.Array | None) -> jax.Array:
+    def run(weights: Any, x: Any, lengths: jax.Array | None) -> jax.Array:
         # rngs=False and a given carry: a random stream may not be drawn from inside jit.
         rnns = [nnx.RNN(cell, time_major=True, rngs=False) for cell in nnx.merge(graph, weights, rest)]
         # SimpleCell's state has the products' dtype, the others' is float32.
