@@ -19,7 +19,12 @@ NARROWEST = 1e-4  # what bfloat16 products change at least, of the largest outpu
 
 
 def measure(
-    case: Case, *, peers: Iterable[str] = PEERS, passes: Iterable[str] = PASSES, seconds: float
+    case: Case,
+    *,
+    peers: Iterable[str] = PEERS,
+    passes: Iterable[str] = PASSES,
+    seconds: float,
+    with_products: bool = True,
 ) -> dict[str, Any]:
     """One case.
 
@@ -28,6 +33,8 @@ def measure(
       peers: which of `PEERS`, ours first.
       passes: "forward", "train" (forward and all gradients), or both.
       seconds: that the turns of one pass may take; the first turns are made in any case.
+
+      with_products: also time the matrix products alone.
 
     Returns:
       For each pass, `seconds` by peer and `ratios` to ours by peer; compile times; differences; who was absent and why;
@@ -47,7 +54,7 @@ def measure(
             name: compared(in_turns({peer: getattr(r, name) for peer, r in runners.items()}, seconds=seconds))
             for name in passes
         },
-        "product_seconds": product_seconds(case, seconds=seconds),
+        "product_seconds": product_seconds(case, seconds=seconds) if with_products else None,
         "compile_seconds": {peer: runner.compile_seconds for peer, runner in runners.items()},
         "differences": differences,
         "absent": absent,

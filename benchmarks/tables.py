@@ -77,7 +77,11 @@ def _limit_row(row: Result, result: Result) -> list[str]:
     shares = [share_of_limit(result, row, key) if key in row["passes"] else {} for key in PASSES]
     return [
         row["name"],
-        *(f"{100 * share[what]:.0f} %" if share else "" for share in shares for what in ("large", "same shapes")),
+        *(
+            f"{100 * share[what]:.0f} %" if what in share else ""
+            for share in shares
+            for what in ("large", "same shapes")
+        ),
     ]
 
 

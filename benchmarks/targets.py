@@ -61,8 +61,10 @@ def share_of_limit(result: Result, row: Result, key: str) -> dict[str, float]:
     """Our FLOP/s in a pass over the rate of large products, and over what the same products take alone."""
     seconds = row["passes"][key]["seconds"]["jaxrnn"]["median"]
     flops = row["forward_flops"] * (1 if key == "forward" else 3)
-    large = flops / seconds / result["matrix_rates"][row["case"]["dtype"]]
-    return {"large": large, "same shapes": row["product_seconds"][key] / seconds}
+    shares = {"large": flops / seconds / result["matrix_rates"][row["case"]["dtype"]]}
+    if row["product_seconds"] is not None:  # of padded arrays: of them the valid share counts, as in the operations
+        shares["same shapes"] = row["valid_share"] * row["product_seconds"][key] / seconds
+    return shares
 
 
 def _padding(result: Result) -> Iterator[Target]:

@@ -119,6 +119,7 @@ def test_targets_are_met_missed_or_not_measured():
     row = {
         "case": Case()._asdict(),
         "forward_flops": 80.0,
+        "valid_share": 1.0,
         "product_seconds": {"forward": 0.5, "train": 1.5},
         "passes": {
             "forward": {

@@ -55,12 +55,14 @@ def _make(case: Case, *, packed: bool) -> Runner:
             torch.cuda.synchronize()
 
     def forward() -> Any:
+        module.eval()  # cuDNN has another kernel for training
         with torch.no_grad():
             y = run()
         wait()
         return y
 
     def train() -> None:
+        module.train()
         module.zero_grad()
         x.grad = None
         y = run()
