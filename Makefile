@@ -7,7 +7,9 @@ EXTRAS ?= quickstart,dev
 bin := $(VENV)/bin
 installed := $(VENV)/.installed
 
-.PHONY: help setup train test test-all fmt lint types check clean
+OUT ?= runs/benchmarks
+
+.PHONY: help setup train test test-all fmt lint types check bench bench-gpu clean
 
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +41,13 @@ types: setup  ## Static types
 	$(bin)/pyright
 
 check: lint types test  ## All that CI checks
+
+bench: setup  ## The benchmarks, in under 10 minutes on 2 cores: OUT=FOLDER, and DATA=IMDB if it is at hand
+	$(bin)/python -m benchmarks.run short --out $(OUT) $(if $(DATA),--data $(DATA))
+	$(bin)/python -m benchmarks.report $(OUT)
+
+bench-gpu:  ## The GPU benchmarks, in under 8 minutes: OUT=FOLDER, PYTHON=one with JAX and PyTorch for the GPU
+	$(PYTHON) -m benchmarks.run gpu --out $(OUT)
 
 clean:  ## Remove the virtual environment and caches, not the runs
 	rm -rf .venv .venv313 build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -10,11 +11,32 @@ from typing import Any
 
 import jax
 
+# Settings from outside that change how fast things run.
+VARIABLES = (
+    "GLIBC_TUNABLES",
+    "MALLOC_",
+    "OMP_",
+    "MKL_",
+    "KMP_",
+    "XLA_",
+    "JAX_",
+    "KERAS_",
+    "TORCH_",
+    "CUDA_",
+    "LD_PRELOAD",
+)
+
+
+def command_line() -> str:
+    """How this process was started: `python -m benchmarks.NAME ...`."""
+    module = Path(sys.argv[0]).stem
+    return " ".join([f"python -m benchmarks.{module}", *sys.argv[1:]])
+
 
 def environment(command: str) -> dict[str, Any]:
-    """Command, date, commit, device and versions."""
+    """Command, date, commit, device, threads, variables and versions."""
     versions = {}
-    for name in ("jax", "jaxlib", "flax", "numpy", "torch", "keras"):
+    for name in ("jax", "jaxlib", "flax", "numpy", "torch", "keras", "optax"):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -24,12 +46,21 @@ def environment(command: str) -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": versions | _cuda_versions(),
         "device": jax.devices()[0].device_kind,
         "platform": jax.default_backend(),
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "threads": _threads(),
+        "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)},
     }
+
+
+def _threads() -> dict[str, int]:
+    """Cores that this process may run on, and the threads that PyTorch takes if it is loaded."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch = sys.modules.get("torch")
+    return {"usable cores": usable} | ({"PyTorch": torch.get_num_threads()} if torch else {})
 
 
 def _commit() -> str:
@@ -44,3 +75,10 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _cuda_versions() -> dict[str, str]:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return {}
+    return {"CUDA": torch.version.cuda, "cuDNN": str(torch.backends.cudnn.version())}

@@ -1,6 +1,6 @@
 """Memory and time of the gradient over a long sequence, whole and in chunks that are run again.
 
-    python benchmarks/long_sequence.py [--out FILE.json]
+    python -m benchmarks.long_sequence [--out FILE.json]
 
 A GRU with H 64 over T 100,000 steps of B 4, D 16: loss and all gradients. Each way runs in a process of its own, whose
 peak resident memory is the measurement; that of a process that only makes the inputs is taken off.
@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+ROOT = Path(__file__).parent.parent
 BATCH, TIME, FEATURES, HIDDEN = 4, 100_000, 16, 64
 CHUNKS = {"inputs only": 0, "whole": None, "chunks of 1000": 1000, "chunks of 316": 316, "chunks of 100": 100}
 
@@ -53,16 +54,17 @@ def main() -> None:
         return
     rows = {}
     for name in CHUNKS:
-        done = subprocess.run([sys.executable, __file__, "--only", name], check=True, capture_output=True, text=True)
+        command = [sys.executable, "-m", "benchmarks.long_sequence", "--only", name]
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
         rows[name] = json.loads(done.stdout.splitlines()[-1])
     base = rows["inputs only"]["peak_mib"]
     print("| | memory over the inputs' | time |\n|---|---|---|")
     for name, row in list(rows.items())[1:]:
         print(f"| {name} | {row['peak_mib'] - base:.0f} MiB | {row['seconds']:.1f} s |")
 
-    from environment import environment
+    from benchmarks.environment import environment
 
-    result = {**environment("python benchmarks/long_sequence.py"), "rows": rows}
+    result = {**environment("python -m benchmarks.long_sequence"), "rows": rows}
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")
 
 

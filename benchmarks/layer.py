@@ -1,0 +1,106 @@
+"""The layer against its peers: outputs and gradients checked equal, then timed in turns."""
+
+import importlib.util
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.agreement import check, difference
+from benchmarks.cases import Case
+from benchmarks.device import on_gpu
+from benchmarks.matrix import product_seconds
+from benchmarks.peers import PEERS, Runner
+from benchmarks.peers.runner import CannotServeError
+from benchmarks.timing import compared, in_turns
+
+PASSES = ("forward", "train")
+NARROWEST = 1e-4  # what bfloat16 products change at least, of the largest output
+
+
+def measure(
+    case: Case,
+    *,
+    peers: Iterable[str] = PEERS,
+    passes: Iterable[str] = PASSES,
+    seconds: float,
+    with_products: bool = True,
+) -> dict[str, Any]:
+    """One case.
+
+    Args:
+      case: what is run.
+      peers: which of `PEERS`, ours first.
+      passes: "forward", "train" (forward and all gradients), or both.
+      seconds: that the turns of one pass may take; the first turns are made in any case.
+
+      with_products: also time the matrix products alone.
+
+    Returns:
+      For each pass, `seconds` by peer and `ratios` to ours by peer; compile times; differences; who was absent and why;
+      and what the matrix products alone take.
+
+    Raises:
+      WrongOutputError: a peer computes other numbers.
+    """
+    runners, absent = make_runners(case, peers)
+    differences = _check(case, runners, absent, passes)
+    return {
+        "name": case.name,
+        "case": case._asdict(),
+        "valid_share": case.valid_share,
+        "forward_flops": case.forward_flops,
+        "passes": {
+            name: compared(in_turns({peer: getattr(r, name) for peer, r in runners.items()}, seconds=seconds))
+            for name in passes
+        },
+        "product_seconds": product_seconds(case, seconds=seconds) if with_products else None,
+        "compile_seconds": {peer: runner.compile_seconds for peer, runner in runners.items()},
+        "differences": differences,
+        "absent": absent,
+    }
+
+
+def make_runners(case: Case, peers: Iterable[str]) -> tuple[dict[str, Runner], dict[str, str]]:
+    """The peers that are here and can serve the case; of the others, the reason."""
+    runners, absent = {}, {}
+    for name in peers:
+        peer = PEERS[name]
+        if peer.needs is not None and importlib.util.find_spec(peer.needs) is None:
+            absent[name] = f"{peer.needs} is not installed"
+            continue
+        try:
+            runners[name] = peer.make(case)
+        except CannotServeError as reason:
+            absent[name] = str(reason)
+    return runners, absent
+
+
+def _check(
+    case: Case, runners: dict[str, Runner], absent: dict[str, str], passes: Iterable[str]
+) -> dict[str, dict[str, float]]:
+    """The differences by peer; takes out those that only claim to compute in bfloat16."""
+    precision = "tensorfloat32" if on_gpu() and case.dtype == "float32" else case.dtype
+    ours: dict[str, dict[str, np.ndarray]] = {}
+    differences: dict[str, dict[str, float]] = {}
+    wide = _float32_outputs(case) if case.dtype == "bfloat16" else None
+    for name, runner in list(runners.items()):
+        y = runner.outputs(runner.forward()) * case.valid
+        if wide is not None and difference(y, wide) < NARROWEST:
+            absent[name] = "computes in float32 when asked for bfloat16"
+            del runners[name]
+            continue
+        found = {"forward": {"outputs": y}}
+        if "train" in passes:
+            found["train"] = runner.gradients(runner.train())
+        ours = ours or found
+        if name != "PyTorch padded" or case.lengths == "full" or case.directions == 1:
+            differences[name] = {
+                key: check(f"{case.name}: {name}", found[key], ours[key], precision=precision) for key in found
+            }
+    return differences
+
+
+def _float32_outputs(case: Case) -> np.ndarray:
+    runner = PEERS["jaxrnn"].make(case._replace(dtype="float32"))
+    return runner.outputs(runner.forward()) * case.valid

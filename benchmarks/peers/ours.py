@@ -1,0 +1,65 @@
+"""Our layer, and the same by a plain `lax.scan` with autodiff."""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from benchmarks.cases import Case
+from benchmarks.peers.runner import Runner, jax_runner
+from jaxrnn import core, nn
+
+LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "elman": nn.Elman}
+N_GATE = 2  # of the GRU's r, z, n
+
+
+def make_layer(case: Case, backend: core.BackendName | None = None) -> nn.RecurrentLayer:
+    """Our layer with the case's weights, those that every library gets.
+
+    The GRU's b_hn is zero, as Flax's has no place for it.
+    """
+    layer = LAYERS[case.cell](
+        case.features,
+        case.hidden,
+        case.layers,
+        bidirectional=case.directions == 2,
+        init="torch",
+        double_bias=True,
+        time_major=True,
+        dtype=None if case.dtype == "float32" else jnp.dtype(case.dtype),
+        backend=backend,
+        rngs=nnx.Rngs(0),
+    )
+    if case.cell == "gru":
+        for cell in layer.cells:
+            b_h = cell.weights()["b_h"]
+            b_h[...] = b_h[...].at[N_GATE].set(0)
+    return layer
+
+
+def matrices(layer: nn.RecurrentLayer) -> dict[str, np.ndarray]:
+    """w_x and w_h of each cell: what is compared of a layer that holds gradients in place of weights."""
+    return {
+        f"cell {k}, {name}": np.asarray(cell.weights()[name][...], np.float32)
+        for k, cell in enumerate(layer.cells)
+        for name in ("w_x", "w_h")
+    }
+
+
+def make(case: Case) -> Runner:
+    """Our layer as users get it."""
+    return _make(case, None)
+
+
+def make_plain(case: Case) -> Runner:
+    """The plain scan: what anyone would write in JAX."""
+    return _make(case, "reference")
+
+
+def _make(case: Case, backend: core.BackendName | None) -> Runner:
+    graph, weights = nnx.split(make_layer(case, backend))
+    return jax_runner(
+        case,
+        lambda weights, x, lengths: nnx.merge(graph, weights)(x, lengths=lengths)[0],
+        weights,
+        gradients=lambda gradients: matrices(nnx.merge(graph, gradients)),
+    )

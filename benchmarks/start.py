@@ -1,0 +1,89 @@
+"""How long it takes to begin: imports, the first step without and with JAX's compilation cache, and all compilations.
+
+python -m benchmarks.start first-step CACHE_FOLDER TIME | compilations NUM_REVIEWS    (run by `measure`)
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+MODULES = ("jax", "flax.nnx", "jaxrnn.core", "jaxrnn.nn", "jaxrnn.train")
+IMPORT = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+def measure(*, repeats: int = 2, steps: int = 256, num_reviews: int = 17_497) -> dict[str, Any]:
+    """Each in a process of its own.
+
+    Args:
+      repeats: processes for each import, of which the fastest counts: the first reads the disk.
+      steps: T of the first step's batch.
+      num_reviews: texts of the epoch whose compilations are counted.
+    """
+    imports = {name: min(_run("-c", IMPORT.format(name)) for _ in range(repeats)) for name in MODULES}
+    with tempfile.TemporaryDirectory() as cache:
+        first, cached = (_run("-m", "benchmarks.start", "first-step", cache, str(steps)) for _ in range(2))
+    return {
+        "import_seconds": imports,
+        "first_step_seconds": {"cold": first, "with the compilation cache": cached},
+        "epoch": _run("-m", "benchmarks.start", "compilations", str(num_reviews)),
+    }
+
+
+def _run(*arguments: str) -> Any:
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments)}: {done.stderr.strip().splitlines()[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def first_step(cache: str, steps: int) -> float:
+    """Seconds from the imported program to the end of the reference application's first step."""
+    import jax
+
+    from benchmarks.application import OurProgram, make_epoch
+
+    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    epoch = make_epoch(data=None, sample=1, num_reviews=64, overrides=(f"data.max_tokens={steps}",))
+    start = time.perf_counter()
+    OurProgram(epoch).train(epoch.sample.epoch(0))
+    return time.perf_counter() - start
+
+
+def compilations(num_reviews: int) -> dict[str, int]:
+    """How often a step is compiled in an epoch and in the next. The model is small, the batches' shapes are real."""
+    import jax
+
+    from benchmarks.application import OurProgram, make_epoch
+
+    count = 0
+
+    def listen(event: str, *_: Any, **__: Any) -> None:
+        nonlocal count
+        count += event == COMPILED
+
+    narrow = ("model.hidden=2", "model.embedding=2", "model.num_layers=1", "model.bidirectional=false")
+    epoch = make_epoch(data=None, sample=1, num_reviews=num_reviews, overrides=narrow)
+    program = OurProgram(epoch)
+    of_each_shape = {batch.tokens.shape: batch for batch in epoch.batches}.values()
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    counts = []
+    for _ in range(2):
+        before = count
+        program.train(of_each_shape)
+        counts.append(count - before)
+    return {"shapes": len(of_each_shape), "first epoch": counts[0], "second epoch": counts[1]}
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "first-step":
+        print(json.dumps(first_step(sys.argv[2], int(sys.argv[3]))))
+    else:
+        print(json.dumps(compilations(int(sys.argv[2]))))
