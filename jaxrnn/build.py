@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 
 from jaxrnn.config import Config, load_config
@@ -21,9 +20,19 @@ from jaxrnn.data import (
     tokenize,
     truncate,
 )
+from jaxrnn.errors import InputError
 from jaxrnn.files import expand_user
 from jaxrnn.models import TextClassifier
-from jaxrnn.training import Checkpoints, Evaluation, Parameters, RunFolder, make_evaluate, split_model
+from jaxrnn.training import (
+    Checkpoints,
+    Evaluation,
+    Optimizer,
+    Parameters,
+    RunFolder,
+    make_evaluate,
+    make_optimizer,
+    split_model,
+)
 
 logger = logging.getLogger("jaxrnn")
 
@@ -124,12 +133,27 @@ def with_vectors(config: Config, parameters: Parameters, vocabulary: Vocabulary)
     return parameters | {"embedding.embedding": embedding.at[:num_specials].set(0).at[num_specials:].set(words)}
 
 
-def build_optimizer(config: Config) -> optax.GradientTransformation:
-    """Adam, after clipping if asked for."""
-    adam = optax.adam(config.optim.learning_rate)
-    if config.optim.max_grad_norm is None:
-        return adam
-    return optax.chain(optax.clip_by_global_norm(config.optim.max_grad_norm), adam)
+def build_optimizer(config: Config, *, num_steps: int) -> Optimizer:
+    """The optimiser of a run of so many steps; InputError if its schedule does not fit in."""
+    optim = config.optim
+    try:
+        return make_optimizer(
+            rule=optim.optimizer,
+            learning_rate=optim.learning_rate,
+            num_steps=num_steps,
+            schedule=optim.schedule,
+            warmup_steps=optim.warmup_steps,
+            plateau_patience=optim.plateau_patience,
+            plateau_factor=optim.plateau_factor,
+            momentum=optim.momentum,
+            weight_decay=optim.weight_decay,
+            decay_embedding=optim.decay_embedding,
+            max_grad_norm=optim.max_grad_norm,
+            accumulate_steps=optim.accumulate_steps,
+            ema_decay=optim.ema_decay,
+        )
+    except ValueError as error:
+        raise InputError(f"optim.{error}") from error
 
 
 class Classifier(NamedTuple):

@@ -36,6 +36,7 @@ def _is_text(value: str) -> bool:
 
 # The bounds are comparisons that NaN fails; the largest ones refuse infinity and what int32 or a float cannot hold.
 COUNT = Rule(f"an integer from 1 to {2**31 - 1}", lambda value: 1 <= value < 2**31)
+INDEX = Rule(f"an integer from 0 to {2**31 - 1}", lambda value: 0 <= value < 2**31)
 SEED = Rule(f"an integer from 0 to {2**32 - 1}", lambda value: 0 <= value < 2**32)
 FRACTION = Rule("a number above 0 and below 1", lambda value: 0 < value < 1)
 RATE = Rule("a number from 0 to below 1", lambda value: 0 <= value < 1)
@@ -90,10 +91,21 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimConfig:
-    """Adam."""
+    """What is minimised, and how."""
 
-    learning_rate: float = _option(5e-3, "Adam's step size", POSITIVE)
+    optimizer: Literal["adam", "adamw", "sgd", "lion"] = _option("adam", "what turns gradients into updates")
+    learning_rate: float = _option(5e-3, "step size, the highest of the schedule", POSITIVE)
+    schedule: Literal["constant", "cosine", "linear", "plateau"] = _option("constant", "of the rate after the warm-up")
+    warmup_steps: int = _option(0, "updates over which the rate rises", INDEX)
+    plateau_patience: int = _option(1, "validations without progress before the rate is cut", COUNT)
+    plateau_factor: float = _option(0.1, "what a plateau multiplies the rate by", FRACTION)
+    momentum: float = _option(0.0, "of sgd", RATE)
+    weight_decay: float = _option(0.0, "of weight matrices; not for adam", NOT_NEGATIVE)
+    decay_embedding: bool = _option(False, "weight decay of the embedding too")
     max_grad_norm: float | None = _option(None, "clip the gradient to this global norm", POSITIVE)
+    accumulate_steps: int = _option(1, "batches whose mean gradient makes one update", COUNT)
+    label_smoothing: float = _option(0.0, "of the training loss, spread over all classes", RATE)
+    ema_decay: float | None = _option(None, "average the weights, decaying so an update, and use that", FRACTION)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +114,7 @@ class TrainConfig:
 
     epochs: int = _option(5, "passes over the training examples", COUNT)
     max_steps: int | None = _option(None, "stop after this many steps", COUNT)
+    patience: int | None = _option(None, "stop after so many epochs without a better validation loss", COUNT)
     batch_size: int = _option(32, "examples a step", COUNT)
     checkpoint_every_seconds: float = _option(60.0, "between the checkpoints inside an epoch", NOT_NEGATIVE)
 
@@ -127,6 +140,8 @@ class Config:
     def __post_init__(self) -> None:
         for key in _KEYS:
             _checked(key, attrgetter(key)(self))
+        if self.optim.optimizer == "adam" and self.optim.weight_decay:
+            raise InputError(f"optim.weight_decay: expected 0 for adam (adamw has it), got {self.optim.weight_decay}")
 
 
 class _Key(NamedTuple):
