@@ -37,10 +37,15 @@ WITHOUT_EFFECT = ("data.cache_dir:", "train.checkpoint_every_seconds:")
 
 def main(arguments: Sequence[str]) -> int:
     """Trains a run, or goes on with one that was stopped; returns the exit status."""
-    start = time.monotonic()
     config = _parse(arguments)
+    with RunFolder.create(expand_user(config.run_dir)) as folder:
+        return _train(config, folder)
+
+
+def _train(config: Config, folder: RunFolder) -> int:
+    start = time.monotonic()
     environment = _environment()
-    folder = _open_folder(config)
+    _compare_config(folder, config)
     if folder.result.exists():
         print(f"{folder.path}: this run is complete (see {folder.result}); for another, choose another run_dir")
         return 0
@@ -113,10 +118,9 @@ def _parse(arguments: Sequence[str]) -> Config:
     return load_config(path, overrides)
 
 
-def _open_folder(config: Config) -> RunFolder:
-    folder = RunFolder.create(expand_user(config.run_dir))
+def _compare_config(folder: RunFolder, config: Config) -> None:
     if not folder.config.exists():
-        return folder
+        return
     different = differences(load_config(folder.config, []), config)
     different = [line for line in different if not line.startswith(WITHOUT_EFFECT)]
     if different:
@@ -124,7 +128,6 @@ def _open_folder(config: Config) -> RunFolder:
             f"run_dir {folder.path}: holds a run with another config ({'; '.join(different)}); "
             "choose another run_dir, or the same config to go on with it"
         )
-    return folder
 
 
 def _describe_or_compare(folder: RunFolder, config: Config, data: build.Data) -> None:

@@ -81,7 +81,16 @@ def assert_same_run(one, other):
 
 def test_training_learns_and_leaves_a_whole_run_folder(run_dir):
     assert sorted(path.name for path in run_dir.iterdir()) == sorted(
-        ["config.toml", "labels.json", "vocabulary.txt", "checkpoints", "metrics.jsonl", "curves.png", "result.json"]
+        [
+            ".lock",
+            "config.toml",
+            "labels.json",
+            "vocabulary.txt",
+            "checkpoints",
+            "metrics.jsonl",
+            "curves.png",
+            "result.json",
+        ]
     )
     result = json.loads((run_dir / "result.json").read_text())
     assert result["test_accuracy"] > 0.95
@@ -193,7 +202,7 @@ def test_a_typo_leaves_nothing_that_stands_in_the_way(data, arguments, tmp_path)
     for typo in ("data.source=/nowhere", "vectors.path=/nowhere", f"vectors.path={data / 'test.jsonl'}"):
         with pytest.raises(InputError, match=typo.partition("=")[0]):
             train.main(arguments(run_dir, typo))
-        assert list(run_dir.iterdir()) == []
+        assert [path.name for path in run_dir.iterdir()] == [".lock"]
     assert train.main(arguments(run_dir, "train.max_steps=1")) == 0
 
 
