@@ -25,6 +25,7 @@ from jaxrnn.files import expand_user
 from jaxrnn.models import TextClassifier
 from jaxrnn.training import (
     Checkpoints,
+    Devices,
     Evaluation,
     Optimizer,
     Parameters,
@@ -58,15 +59,21 @@ def build_corpus(config: Config) -> Corpus:
     )
 
 
-def build_data(config: Config) -> Data:
-    """From the source to batches of token numbers, with the vocabulary of the training texts."""
+def build_data(config: Config, devices: Devices, *, keep_tokens: bool = True) -> Data:
+    """From the source to batches of token numbers, with the vocabulary of the training texts.
+
+    Args:
+      config: the run's.
+      devices: what the batches are for; each host builds its own rows of them.
+      keep_tokens: keep the tokens in the cache.
+    """
     corpus = build_corpus(config)
-    tokens = {split: build_tokens(config, examples.texts) for split, examples in corpus.splits.items()}
+    tokens = {split: build_tokens(config, each.texts, keep=keep_tokens) for split, each in corpus.splits.items()}
     vocabulary = Vocabulary.build(
         tokens["train"], max_size=config.data.vocabulary_size, min_count=config.data.min_count
     )
     batches = {
-        split: build_batches(config, vocabulary, tokens[split], examples.labels)
+        split: build_batches(config, vocabulary, tokens[split], examples.labels, devices)
         for split, examples in corpus.splits.items()
     }
     train = batches["train"]
@@ -77,14 +84,18 @@ def build_data(config: Config) -> Data:
     return Data(corpus.label_names, vocabulary, train, batches["validation"], batches["test"])
 
 
-def build_tokens(config: Config, texts: Sequence[str], *, cached: bool = True) -> list[list[str]]:
-    """The tokens of each text, from the cache if they were cut before."""
-    cache_dir = expand_user(config.data.cache_dir) if cached else None
-    return tokenize(texts, lowercase=config.data.lowercase, cache_dir=cache_dir)
+def build_tokens(config: Config, texts: Sequence[str], *, keep: bool = True) -> list[list[str]]:
+    """The tokens of each text, from the cache if they were cut before; else kept there, if they are to be."""
+    cache_dir = expand_user(config.data.cache_dir)
+    return tokenize(texts, lowercase=config.data.lowercase, cache_dir=cache_dir, keep=keep)
 
 
 def build_batches(
-    config: Config, vocabulary: Vocabulary, tokens: Sequence[Sequence[str]], labels: np.ndarray
+    config: Config,
+    vocabulary: Vocabulary,
+    tokens: Sequence[Sequence[str]],
+    labels: np.ndarray,
+    devices: Devices,
 ) -> BucketedBatches:
     """Batches of token numbers, padded to lengths chosen for these texts."""
     token_ids = truncate([vocabulary.encode(text) for text in tokens], config.data.max_tokens)
@@ -97,7 +108,23 @@ def build_batches(
         batch_size=batch_size,
         seed=config.seed,
         pad_id=Vocabulary.pad_id,
+        rows=devices.rows(batch_size),
     )
+
+
+def count_steps(config: Config, train: BucketedBatches) -> int:
+    """Steps of the whole run, unless it stops early."""
+    steps = config.train.epochs * train.num_batches
+    return steps if config.train.max_steps is None else min(steps, config.train.max_steps)
+
+
+def build_devices(config: Config) -> Devices:
+    """The devices of all processes; InputError if there are not so many."""
+    devices = config.devices
+    try:
+        return Devices.of(devices.per_process, model_parallel=devices.model_parallel, divide=devices.divide)
+    except ValueError as error:
+        raise InputError(f"devices.{error}") from error
 
 
 def build_model(config: Config, *, num_tokens: int, num_classes: int) -> TextClassifier:
@@ -171,13 +198,14 @@ class Classifier(NamedTuple):
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Logits `[num_texts, classes]` of texts, which leave no trace on disk."""
-        tokens = build_tokens(self.config, texts, cached=False)
+        tokens = build_tokens(self.config, texts, keep=False)
         return self._run(tokens, np.zeros(len(texts), np.int32)).logits
 
     def _run(self, tokens: Sequence[Sequence[str]], labels: np.ndarray) -> Evaluation:
-        batches = build_batches(self.config, self.vocabulary, tokens, labels)
+        devices = Devices.of(1)
+        batches = build_batches(self.config, self.vocabulary, tokens, labels, devices)
         model = build_model(self.config, num_tokens=len(self.vocabulary), num_classes=len(self.label_names))
-        return make_evaluate(split_model(model))(self.parameters, batches.in_order())
+        return make_evaluate(split_model(model), devices=devices)(self.parameters, batches.in_order())
 
 
 def load_classifier(run_dir: Path) -> Classifier:

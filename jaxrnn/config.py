@@ -117,6 +117,20 @@ class TrainConfig:
     patience: int | None = _option(None, "stop after so many epochs without a better validation loss", COUNT)
     batch_size: int = _option(32, "examples a step", COUNT)
     checkpoint_every_seconds: float = _option(60.0, "between the checkpoints inside an epoch", NOT_NEGATIVE)
+    tensorboard: bool = _option(False, "write events for TensorBoard too")
+    profile_steps: int | None = _option(None, "write a profile of so many steps", COUNT)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DevicesConfig:
+    """Which devices train, and how several processes find each other."""
+
+    per_process: int | None = _option(None, "devices of each process to use; none: all", COUNT)
+    model_parallel: int = _option(1, "devices that hold one copy of the weights between them", COUNT)
+    divide: Literal["embedding", "hidden", "both"] = _option("embedding", "what those devices divide")
+    coordinator: str | None = _option(None, "host:port of the first process; auto: as Slurm or MPI says", TEXT)
+    num_processes: int | None = _option(None, "processes that train together", COUNT)
+    process: int | None = _option(None, "number of this process, from 0", INDEX)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,12 +150,20 @@ class Config:
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
+    devices: DevicesConfig = DevicesConfig()
 
     def __post_init__(self) -> None:
         for key in _KEYS:
             _checked(key, attrgetter(key)(self))
         if self.optim.optimizer == "adam" and self.optim.weight_decay:
             raise InputError(f"optim.weight_decay: expected 0 for adam (adamw has it), got {self.optim.weight_decay}")
+        divided = {"embedding": ("embedding",), "hidden": ("hidden",), "both": ("embedding", "hidden")}
+        for name in divided[self.devices.divide]:
+            if getattr(self.model, name) % self.devices.model_parallel:
+                raise InputError(
+                    f"devices.model_parallel: expected a divisor of model.{name} = {getattr(self.model, name)}, "
+                    f"got {self.devices.model_parallel}"
+                )
 
 
 class _Key(NamedTuple):

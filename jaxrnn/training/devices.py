@@ -1,7 +1,7 @@
 """Which device holds what: batches divided by rows, parameters copied or divided.
 
-The devices form a grid, `data` by `model`. A batch's rows are divided along `data`; the devices along `model` hold one copy
-of the parameters between them. JAX's partitioner inserts the communication: a step is written once, for one device.
+The devices form a grid, `data` by `model`. A batch's rows are divided along `data`; the devices along `model` hold one
+copy of the parameters between them. JAX's partitioner puts in the communication: a step is written for one device.
 """
 
 from collections.abc import Sequence
@@ -36,13 +36,11 @@ class Devices(NamedTuple):
     divide: Divided = "embedding"  # what the devices along `model` divide between them
 
     @classmethod
-    def of(
-        cls, num_devices: int | None = None, *, model_parallel: int = 1, divide: Divided = "embedding"
-    ) -> "Devices":
+    def of(cls, per_process: int | None = None, *, model_parallel: int = 1, divide: Divided = "embedding") -> "Devices":
         """Arranges the devices of all hosts.
 
         Args:
-          num_devices: of each host; None: all.
+          per_process: how many of each host; None: all.
           model_parallel: neighbours that hold one copy of the parameters between them.
           divide: the embedding by features, the recurrent layers by hidden units, or both.
 
@@ -51,12 +49,12 @@ class Devices(NamedTuple):
         """
         hosts = [jax.local_devices(process_index=index) for index in range(jax.process_count())]
         fewest = min(map(len, hosts))
-        if num_devices is not None and num_devices > fewest:
-            raise ValueError(f"num_devices: expected at most {fewest}, which this machine has, got {num_devices}")
-        a_host = num_devices or fewest
-        if a_host % model_parallel:
-            raise ValueError(f"model_parallel: expected a divisor of the {a_host} devices a host, got {model_parallel}")
-        grid = np.array([host[:a_host] for host in hosts]).reshape(-1, model_parallel)
+        count = fewest if per_process is None else per_process
+        if count > fewest:
+            raise ValueError(f"per_process: expected at most the {fewest} there are, got {per_process}")
+        if count % model_parallel:
+            raise ValueError(f"model_parallel: expected a divisor of the {count} devices used, got {model_parallel}")
+        grid = np.array([host[:count] for host in hosts]).reshape(-1, model_parallel)
         return cls(Mesh(grid, ("data", "model"), axis_types=(AxisType.Auto,) * 2), divide)
 
     def rows(self, batch_size: int) -> range:

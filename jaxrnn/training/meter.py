@@ -26,9 +26,9 @@ class Meter:
         self._compilations: list[float] = []
         jax.monitoring.register_event_duration_secs_listener(self._listen)
 
-    def _listen(self, event: str, seconds: float, **_: Any) -> None:
+    def _listen(self, event: str, duration_secs: float, **_: str | int) -> None:
         if event == COMPILATION:
-            self._compilations.append(seconds)
+            self._compilations.append(duration_secs)
 
     @contextmanager
     def timing(self, activity: Activity) -> Iterator[None]:

@@ -29,7 +29,7 @@ class Optimizer(NamedTuple):
 class Averaged(NamedTuple):
     """The exponential moving average of the parameters."""
 
-    count: Array  # int32 scalar, updates so far
+    num_updates: Array  # int32 scalar, so far
     parameters: Parameters
 
 
@@ -55,10 +55,10 @@ def make_optimizer(
       rule: what turns gradients into updates.
       learning_rate: the highest of the schedule.
       num_steps: of the whole run, each of one batch.
-      schedule: after the warm-up "constant"; "cosine" or "linear", down to zero after the last update; or "plateau", cut
-        after validations without progress.
+      schedule: after the warm-up "constant"; "cosine" or "linear", down to zero after the last update; or "plateau",
+        cut after validations without progress.
       warmup_steps: updates over which the rate rises in equal parts.
-      plateau_patience: validations in a row without a loss that is lower by 1e-4 of itself, after which the rate is cut.
+      plateau_patience: validations in a row without a loss lower by 1e-4 of itself, after which the rate is cut.
       plateau_factor: what the rate is then multiplied by.
       momentum: of "sgd".
       weight_decay: of weight matrices, not of biases or norms; for "adamw" and "lion" apart from the gradient, times
@@ -91,7 +91,7 @@ def make_optimizer(
 
     def validated(state: optax.OptState, loss: float) -> optax.OptState:
         def observe(node: optax.contrib.ReduceLROnPlateauState) -> optax.contrib.ReduceLROnPlateauState:
-            return cast(Any, plateau.update)({}, node, value=jnp.asarray(loss, node.best_value.dtype))[1]
+            return cast(Any, plateau.update)({}, node, value=jnp.float32(loss))[1]
 
         return _replace(state, optax.contrib.ReduceLROnPlateauState, jax.jit(observe))
 
@@ -107,7 +107,7 @@ def evaluated_parameters(state: optax.OptState, parameters: Parameters) -> Param
 def learning_rate_scale(state: optax.OptState) -> float:
     """What plateaus have multiplied the learning rate by."""
     plateaus = _find(state, optax.contrib.ReduceLROnPlateauState)
-    return float(plateaus[0].scale) if plateaus else 1.0
+    return float(cast(Array, plateaus[0].scale)) if plateaus else 1.0
 
 
 def _schedule(name: ScheduleName, peak: float, *, num_updates: int, warmup_steps: int) -> float | optax.Schedule:
@@ -172,11 +172,13 @@ def _average_parameters(decay: float) -> optax.GradientTransformation:
     def init(params: Any) -> Averaged:
         return Averaged(jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))  # a step donates both
 
-    def update(updates: Any, state: Averaged, params: Any = None) -> tuple[Any, Averaged]:
-        count = state.count + 1
-        share = (1 - decay) / (1 - decay**count)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Averaged]:
+        num_updates = state.num_updates + 1
+        share = (1 - decay) / (1 - decay**num_updates)
         after = optax.apply_updates(params, updates)
-        return updates, Averaged(count, cast(Parameters, optax.incremental_update(after, state.parameters, share)))
+        return updates, Averaged(
+            num_updates, cast(Parameters, optax.incremental_update(after, state.parameters, share))
+        )
 
     return optax.GradientTransformation(init, update)
 
@@ -186,9 +188,7 @@ def _find(state: optax.OptState, kind: type[StateType]) -> list[StateType]:
     return [node for node in nodes if isinstance(node, kind)]
 
 
-def _replace(
-    state: optax.OptState, kind: type[StateType], change: Callable[[StateType], StateType]
-) -> optax.OptState:
+def _replace(state: optax.OptState, kind: type[StateType], change: Callable[[StateType], StateType]) -> optax.OptState:
     def replace(node: Any) -> Any:
         return change(node) if isinstance(node, kind) else node
 

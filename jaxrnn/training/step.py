@@ -82,8 +82,8 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Totals]]:
     """The jitted training step; the state that it is given is used up (donated).
 
-    Dropout's random numbers depend on the seed and the number of the step alone, so a resumed run draws the same, on any
-    number of devices. The totals are of the loss without smoothing, to compare with validation's.
+    Dropout's random numbers depend on the seed and the number of the step alone, so a resumed run draws the same, on
+    any number of devices. The totals are of the loss without smoothing, to compare with validation's.
 
     Args:
       model: the model, taken apart.
