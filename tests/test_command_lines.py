@@ -21,7 +21,7 @@ from jaxrnn.errors import InputError
 WORDS = {"good": "fine warm clever lovely bright", "bad": "dull cold stupid dreary grey"}
 SMALL = [
     "model.embedding=8", "model.hidden=8", "data.max_shapes=2", "train.batch_size=16", "train.epochs=3",
-    "optim.learning_rate=0.02",
+    "optim.learning_rate=0.02", "devices.per_process=1",
 ]  # fmt: skip
 
 
@@ -160,8 +160,8 @@ def test_another_config_in_the_same_folder_is_refused(run_dir, arguments):
 def test_a_stopped_run_goes_on_to_the_same_end(run_dir, arguments, tmp_path, monkeypatch, capsys, caplog, stop_at):
     make_train_step = train.make_train_step
 
-    def stopping(*arguments):
-        step = make_train_step(*arguments)
+    def stopping(*arguments, **options):
+        step = make_train_step(*arguments, **options)
 
         def stop(state, batch):
             new_state, totals = step(state, batch)
