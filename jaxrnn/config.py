@@ -36,6 +36,7 @@ def _is_text(value: str) -> bool:
 
 # The bounds are comparisons that NaN fails; the largest ones refuse infinity and what int32 or a float cannot hold.
 COUNT = Rule(f"an integer from 1 to {2**31 - 1}", lambda value: 1 <= value < 2**31)
+NOT_NEGATIVE_COUNT = Rule(f"an integer from 0 to {2**31 - 1}", lambda value: 0 <= value < 2**31)
 SEED = Rule(f"an integer from 0 to {2**32 - 1}", lambda value: 0 <= value < 2**32)
 FRACTION = Rule("a number above 0 and below 1", lambda value: 0 < value < 1)
 RATE = Rule("a number from 0 to below 1", lambda value: 0 <= value < 1)
@@ -94,6 +95,7 @@ class OptimConfig:
 
     learning_rate: float = _option(5e-3, "Adam's step size", POSITIVE)
     max_grad_norm: float | None = _option(None, "clip the gradient to this global norm", POSITIVE)
+    skip_nonfinite: int = _option(0, "steps that may be skipped as their gradient is not finite", NOT_NEGATIVE_COUNT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +106,8 @@ class TrainConfig:
     max_steps: int | None = _option(None, "stop after this many steps", COUNT)
     batch_size: int = _option(32, "examples a step", COUNT)
     checkpoint_every_seconds: float = _option(60.0, "between the checkpoints inside an epoch", NOT_NEGATIVE)
+    checkpoint_every_steps: int | None = _option(None, "save also after so many steps", COUNT)
+    keep_checkpoints: int = _option(2, "the latest ones, to go on from", COUNT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

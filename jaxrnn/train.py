@@ -32,7 +32,12 @@ from jaxrnn.training import (
 )
 
 # Settings that may differ when a run goes on: they do not change its numbers.
-WITHOUT_EFFECT = ("data.cache_dir:", "train.checkpoint_every_seconds:")
+WITHOUT_EFFECT = (
+    "data.cache_dir:",
+    "train.checkpoint_every_seconds:",
+    "train.checkpoint_every_steps:",
+    "train.keep_checkpoints:",
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -70,10 +75,14 @@ def _train(config: Config, folder: RunFolder) -> int:
         train=data.train,
         validation=data.validation,
         folder=folder,
-        checkpoints=Checkpoints(folder.checkpoints),
+        checkpoints=Checkpoints(
+            folder.checkpoints, num_kept=config.train.keep_checkpoints, on_disk_first=folder.metrics
+        ),
         num_epochs=config.train.epochs,
         max_steps=config.train.max_steps,
         checkpoint_every_seconds=config.train.checkpoint_every_seconds,
+        checkpoint_every_steps=config.train.checkpoint_every_steps,
+        skip_nonfinite=config.optim.skip_nonfinite,
     )
     try:
         first = TrainState.initial(parameters, optimizer)
@@ -93,6 +102,7 @@ def _train(config: Config, folder: RunFolder) -> int:
         "test_examples": test.examples,
         "validation_loss": position.best_loss,
         "best_step": best_step,
+        "skipped_steps": position.skipped,
         "num_parameters": num_parameters(classifier),
         "seconds_preparing": round(seconds_preparing, 1),
         "seconds_training": round(position.seconds, 1),

@@ -32,6 +32,8 @@ class Trainer(NamedTuple):
     num_epochs: int
     max_steps: int | None
     checkpoint_every_seconds: float
+    checkpoint_every_steps: int | None
+    skip_nonfinite: int  # so many steps may be left out
 
     @property
     def num_steps(self) -> int:
@@ -49,7 +51,7 @@ def fit(trainer: Trainer, state: TrainState, position: Position) -> Position:
 
     Raises:
       Interrupted: SIGINT or SIGTERM came; everything is saved.
-      InputError: the loss is not finite.
+      InputError: too many steps are not finite, or something cannot be written.
     """
     step = int(state.step)
     with InterruptGuard() as guard, ProgressDisplay(total=trainer.num_steps, completed=step) as display:
@@ -58,7 +60,7 @@ def fit(trainer: Trainer, state: TrainState, position: Position) -> Position:
             step = int(state.step)
             position = _validate(trainer, state, position, display)
             trainer.checkpoints.save_latest(state, position)
-            guard.raise_if_set()
+            _stop_if_asked(trainer, guard)
     return position
 
 
@@ -67,12 +69,12 @@ def _train_epoch(
 ) -> tuple[TrainState, Position]:
     start = last_save = time.monotonic()
     begun = position
-    step = int(state.step)
+    step, skipped = int(state.step), position.totals.skipped
     batches = trainer.train.epoch(position.epoch, start=position.batch)
     batch = next(batches, None)
     while batch is not None:
         state, totals = trainer.train_step(state, batch)
-        batch = next(batches, None)  # prepared here while the device is at work
+        current, batch = batch, next(batches, None)  # the next is prepared here while the device is at work
         step += 1
         position = position._replace(
             batch=position.batch + 1,
@@ -80,21 +82,42 @@ def _train_epoch(
             window=position.window.plus(totals),
             seconds=begun.seconds + time.monotonic() - start,
         )
-        if not math.isfinite(position.totals.loss):
-            raise InputError(f"step {step}: the loss is not finite; try a lower optim.learning_rate in a new run_dir")
+        if position.totals.skipped > skipped:
+            skipped = position.totals.skipped
+            position = position._replace(skipped=position.skipped + 1)
+            _report_skipped(trainer, step, position.skipped, current)
         rate = (position.totals.tokens - begun.totals.tokens) / (position.seconds - begun.seconds)
-        if step % LOG_EVERY_STEPS == 0:
+        if step % LOG_EVERY_STEPS == 0 and position.window.examples:
             _record(trainer, step, position, "train", position.window, tokens_per_second=round(rate, 1))
             position = position._replace(window=Totals())
         display.update(step, _describe(f"epoch {position.epoch + 1}/{trainer.num_epochs}", position.totals, rate))
         if batch is None or step == trainer.num_steps:
             break  # validation comes next, and a save after it: the two are one
         due = time.monotonic() - last_save >= trainer.checkpoint_every_seconds
+        if trainer.checkpoint_every_steps:
+            due |= step % trainer.checkpoint_every_steps == 0
         if due or guard.signal_number is not None:
             trainer.checkpoints.save_latest(state, position)
             last_save = time.monotonic()
-        guard.raise_if_set()
+        _stop_if_asked(trainer, guard)
     return state, position
+
+
+def _report_skipped(trainer: Trainer, step: int, count: int, batch: Batch) -> None:
+    indices = ", ".join(map(str, sorted(batch.indices[batch.indices >= 0])))
+    what = f"step {step}: the loss or its gradient is not finite (training examples {indices}, from 0)"
+    if count > trainer.skip_nonfinite:
+        raise InputError(
+            f"{what}, and optim.skip_nonfinite is {trainer.skip_nonfinite}; look at these examples, or try a lower "
+            "optim.learning_rate or a higher optim.skip_nonfinite in a new run_dir"
+        )
+    logger.warning("%s; skipped, %d of at most %d", what, count, trainer.skip_nonfinite)
+
+
+def _stop_if_asked(trainer: Trainer, guard: InterruptGuard) -> None:
+    if guard.signal_number is not None:
+        trainer.checkpoints.wait()  # while a second signal still ends the process
+        guard.raise_if_set()
 
 
 def _validate(trainer: Trainer, state: TrainState, position: Position, display: ProgressDisplay) -> Position:
@@ -102,6 +125,10 @@ def _validate(trainer: Trainer, state: TrainState, position: Position, display: 
     step = int(state.step)
     totals = trainer.evaluate(state.parameters, trainer.validation.in_order()).totals
     seconds = position.seconds + time.monotonic() - start
+    if not math.isfinite(totals.loss):
+        raise InputError(
+            f"step {step}: the validation loss is not finite; try a lower optim.learning_rate in a new run_dir"
+        )
     best_loss = math.inf if position.best_loss is None else position.best_loss
     is_best = totals.mean_loss < best_loss
     trained = position.totals
