@@ -47,6 +47,8 @@ from jaxrnn.training import (
 WITHOUT_EFFECT = (
     "data.cache_dir:",
     "train.checkpoint_every_seconds:",
+    "train.checkpoint_every_steps:",
+    "train.keep_checkpoints:",
     "train.tensorboard:",
     "train.profile_steps:",
     "devices.",  # but for rounding
@@ -114,12 +116,16 @@ def _train(config: Config, folder: RunFolder, *, is_dry_run: bool) -> int:
         train=data.train,
         validation=data.validation,
         folder=folder,
-        checkpoints=Checkpoints(folder.checkpoints),
+        checkpoints=Checkpoints(
+            folder.checkpoints, num_kept=config.train.keep_checkpoints, on_disk_first=folder.metrics
+        ),
         optimizer=optimizer,
         num_epochs=config.train.epochs,
         num_steps=num_steps,
         patience=config.train.patience,
         checkpoint_every_seconds=config.train.checkpoint_every_seconds,
+        checkpoint_every_steps=config.train.checkpoint_every_steps,
+        skip_nonfinite=config.optim.skip_nonfinite,
         meter=meter,
     )
     try:
@@ -147,6 +153,7 @@ def _train(config: Config, folder: RunFolder, *, is_dry_run: bool) -> int:
         "test_examples": test.examples,
         "validation_loss": position.best_loss,
         "best_step": best_step,
+        "skipped_steps": position.skipped,
         "num_parameters": num_parameters(classifier),
         "seconds_preparing": round(seconds_preparing, 1),
         "seconds_training": round(position.seconds, 1),

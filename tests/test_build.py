@@ -46,8 +46,8 @@ def test_clipping_limits_the_gradient():
     config = load_config(None, ["optim.max_grad_norm=0.5", "optim.learning_rate=0.1"])
     parameters = {"w": np.zeros(2, np.float32)}
     gradient = {"w": np.array([30.0, 40.0], np.float32)}
-    for config, scale in ((config, 0.01), (load_config(None, []), 1)):
-        optimizer = build.build_optimizer(config, num_steps=1).transformation
+    for each, scale in ((config, 0.01), (load_config(None, []), 1)):
+        optimizer = build.build_optimizer(each, num_steps=1).transformation
         _, state = optimizer.update(gradient, optimizer.init(parameters), parameters)
         # Adam's first moment after a step is a tenth of the gradient that reached it.
         moment = jax.tree.leaves(state, is_leaf=lambda node: hasattr(node, "mu"))

@@ -397,6 +397,7 @@ def configs():
             accumulate_steps=counts,
             label_smoothing=st.floats(0, 1, exclude_max=True),
             ema_decay=st.none() | fractions,
+            skip_nonfinite=st.integers(0, 2**31 - 1),
         ),
         train=st.builds(
             TrainConfig,
@@ -405,6 +406,8 @@ def configs():
             batch_size=counts,
             patience=st.none() | counts,
             checkpoint_every_seconds=st.floats(min_value=0, allow_infinity=False),
+            checkpoint_every_steps=st.none() | counts,
+            keep_checkpoints=counts,
             tensorboard=st.booleans(),
             profile_steps=st.none() | counts,
         ),

@@ -41,8 +41,3 @@ class InterruptGuard:
             signal.signal(each, signal.SIG_DFL)
         # print() may not be entered again from a handler.
         os.write(2, (SHOW_CURSOR if os.isatty(2) else b"") + STOPPING)
-
-    def raise_if_set(self) -> None:
-        """Raises Interrupted if a signal has come."""
-        if self.signal_number is not None:
-            raise Interrupted(self.signal_number)

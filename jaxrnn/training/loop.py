@@ -39,6 +39,8 @@ class Trainer(NamedTuple):
     num_steps: int  # of all epochs, unless fewer were asked for
     patience: int | None
     checkpoint_every_seconds: float
+    checkpoint_every_steps: int | None
+    skip_nonfinite: int  # so many steps may be left out
     meter: Meter
     profile: Profile | None = None
     events: Events | None = None
@@ -61,7 +63,7 @@ def fit(trainer: Trainer, state: TrainState, position: Position) -> Position:
 
     Raises:
       Interrupted: SIGINT or SIGTERM came; everything is saved.
-      InputError: the loss is not finite.
+      InputError: too many steps are not finite, or something cannot be written.
     """
     step = int(state.step)
     with InterruptGuard() as guard, _progress(trainer, step) as display:
@@ -77,8 +79,7 @@ def fit(trainer: Trainer, state: TrainState, position: Position) -> Position:
             with trainer.meter.timing("saving"):
                 trainer.checkpoints.save_latest(state, position)
             _, signal_number = largest(0, guard.signal_number or 0)
-            if signal_number:
-                raise Interrupted(signal_number)
+            _stop_if_asked(trainer, signal_number)
     return position
 
 
@@ -87,7 +88,7 @@ def _train_epoch(
 ) -> tuple[TrainState, Position]:
     start = last_save = time.monotonic()
     begun = position
-    step = int(state.step)
+    step, skipped = int(state.step), position.totals.skipped
     batches = trainer.train.epoch(position.epoch, start=position.batch)
     timing = trainer.meter.timing
     with timing("input"):
@@ -96,7 +97,7 @@ def _train_epoch(
         with timing("step"):
             state, totals = trainer.train_step(state, batch)
         with timing("input"):
-            batch = next(batches, None)  # prepared here while the device is at work
+            current, batch = batch, next(batches, None)  # the next is prepared here while the device is at work
         step += 1
         with timing("step"):
             position = position._replace(
@@ -107,26 +108,45 @@ def _train_epoch(
             )
         if trainer.profile:
             trainer.profile.step_done()
-        if not math.isfinite(position.totals.loss):
-            raise InputError(f"step {step}: the loss is not finite; try a lower optim.learning_rate in a new run_dir")
+        if position.totals.skipped > skipped:
+            skipped = position.totals.skipped
+            position = position._replace(skipped=position.skipped + 1)
+            _report_skipped(trainer, step, position.skipped, current)
         rate = (position.totals.tokens - begun.totals.tokens) / (position.seconds - begun.seconds)
-        if step % LOG_EVERY_STEPS == 0:
+        if step % LOG_EVERY_STEPS == 0 and position.window.examples:
             _record(trainer, step, position, "train", position.window, tokens_per_second=round(rate, 1))
             position = position._replace(window=Totals())
         display.update(step, _describe(_place(trainer, step, position), position.totals, rate))
         if batch is None or step == trainer.num_steps:
             break  # validation comes next, and a save after it: the two are one
+        due = time.monotonic() - last_save >= trainer.checkpoint_every_seconds
+        if trainer.checkpoint_every_steps:
+            due |= step % trainer.checkpoint_every_steps == 0
         # All processes save and stop at the same step, also if it is due, or the signal came, at one alone.
-        is_due, signal_number = largest(
-            time.monotonic() - last_save >= trainer.checkpoint_every_seconds, guard.signal_number or 0
-        )
-        if is_due or signal_number:
+        due, signal_number = largest(due, guard.signal_number or 0)
+        if due or signal_number:
             with timing("saving"):
                 trainer.checkpoints.save_latest(state, position)
             last_save = time.monotonic()
-        if signal_number:
-            raise Interrupted(signal_number)
+        _stop_if_asked(trainer, signal_number)
     return state, position
+
+
+def _report_skipped(trainer: Trainer, step: int, count: int, batch: Batch) -> None:
+    indices = ", ".join(map(str, sorted(batch.indices[batch.indices >= 0])))
+    what = f"step {step}: the loss or its gradient is not finite (training examples {indices}, from 0)"
+    if count > trainer.skip_nonfinite:
+        raise InputError(
+            f"{what}, and optim.skip_nonfinite is {trainer.skip_nonfinite}; look at these examples, or try a lower "
+            "optim.learning_rate or a higher optim.skip_nonfinite in a new run_dir"
+        )
+    logger.warning("%s; skipped, %d of at most %d", what, count, trainer.skip_nonfinite)
+
+
+def _stop_if_asked(trainer: Trainer, signal_number: int) -> None:
+    if signal_number:
+        trainer.checkpoints.wait()  # while a second signal still ends the process
+        raise Interrupted(signal_number)
 
 
 def _validate(
@@ -138,6 +158,10 @@ def _validate(
     with trainer.meter.timing("evaluation"):
         totals = trainer.evaluate(parameters, trainer.validation.in_order()).totals
     seconds = position.seconds + time.monotonic() - start
+    if not math.isfinite(totals.loss):
+        raise InputError(
+            f"step {step}: the validation loss is not finite; try a lower optim.learning_rate in a new run_dir"
+        )
     best_loss = math.inf if position.best_loss is None else position.best_loss
     is_best = totals.mean_loss < best_loss
     trained = position.totals

@@ -1,6 +1,7 @@
 """One step of training and one of evaluation: pure jitted functions of a flat dictionary of parameters."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -24,6 +25,7 @@ class Totals(NamedTuple):
     correct: Any = 0
     examples: Any = 0
     tokens: Any = 0
+    skipped: Any = 0  # steps left out of the other sums, as their loss or gradient was not finite
 
     def plus(self, other: "Totals") -> "Totals":
         """The sums over both, as numbers of Python: float64 and integers of any size."""
@@ -83,7 +85,8 @@ def make_train_step(
     """The jitted training step; the state that it is given is used up (donated).
 
     Dropout's random numbers depend on the seed and the number of the step alone, so a resumed run draws the same, on
-    any number of devices. The totals are of the loss without smoothing, to compare with validation's.
+    any number of devices. A step whose loss or gradient is not finite changes nothing but that number, and says so in
+    its totals, which are of the loss without smoothing, to compare with validation's.
 
     Args:
       model: the model, taken apart.
@@ -112,7 +115,12 @@ def make_train_step(
         gradients, totals = jax.grad(mean_loss, has_aux=True)(state.parameters)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
         parameters = cast(Parameters, optax.apply_updates(state.parameters, updates))
-        return devices.keep(TrainState(state.step + 1, parameters, optimizer_state)), devices.copied(totals)
+        after = TrainState(state.step + 1, parameters, optimizer_state)
+        finite = jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves((totals.loss, gradients))]).all()
+        before = state._replace(step=after.step)
+        skipped = jax.tree.map(jnp.zeros_like, totals)._replace(skipped=jnp.ones((), jnp.int32))
+        after, totals = jax.tree.map(partial(jnp.where, finite), (after, totals), (before, skipped))
+        return devices.keep(after), devices.copied(totals)
 
     return lambda state, batch: train_step(state, devices.put_rows(batch), len(batch.indices))
 
@@ -167,4 +175,5 @@ def _totals(logits: Array, lengths: Array, labels: Array, weights: Array) -> Tot
         correct=(real & (predicted_class(logits) == labels)).sum(dtype=jnp.int32),
         examples=real.sum(dtype=jnp.int32),
         tokens=lengths.sum(dtype=jnp.int32),
+        skipped=jnp.zeros((), jnp.int32),
     )
