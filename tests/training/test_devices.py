@@ -1,5 +1,7 @@
 """Several devices compute what one does: order, dropout, losses, parameters."""
 
+from itertools import islice
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,16 @@ from flax import nnx
 
 from jaxrnn.data import BucketedBatches
 from jaxrnn.models import TextClassifier
-from jaxrnn.training import Devices, TrainState, make_evaluate, make_optimizer, make_train_step, split_model
+from jaxrnn.training import (
+    Checkpoints,
+    Devices,
+    Position,
+    TrainState,
+    make_evaluate,
+    make_optimizer,
+    make_train_step,
+    split_model,
+)  # fmt: skip
 
 BATCH = 12
 
@@ -20,7 +31,7 @@ def model():
         embedding_features=8,
         cell="gru",
         hidden_features=8,
-        num_layers=2,
+        num_layers=1,
         bidirectional=True,
         dropout_rate=0.5,
         pooling="mean",
@@ -31,25 +42,45 @@ def model():
     return split._replace(parameters=jax.tree.map(np.array, split.parameters))  # steps donate, this must stay
 
 
-def batches_for(devices, batch_size=BATCH):
+def batches_for(devices):
     rng = np.random.default_rng(0)
     token_ids = [rng.integers(2, 30, n).astype(np.int32) for n in rng.integers(0, 9, 40)]
     labels = rng.integers(0, 3, 40)
-    rows = devices.rows(batch_size)
-    return BucketedBatches(token_ids, labels, boundaries=(8,), batch_size=batch_size, seed=0, rows=rows)
+    rows = devices.rows(BATCH)
+    return BucketedBatches(token_ids, labels, boundaries=(8,), batch_size=BATCH, seed=0, rows=rows)
 
 
-def train(model, devices, batch_size=BATCH):
-    """An epoch, with all that an optimiser may remember: the state, the losses, and the evaluation after it."""
+def train(model, devices, *, then=None, folder=None):
+    """An epoch, with all that an optimiser may remember: the state, the losses, and the evaluation after it.
+
+    With `then`, its second half is on those devices, after a save and a restore in `folder`.
+    """
     optimizer = make_optimizer(rule="adamw", learning_rate=0.01, num_steps=8, weight_decay=0.1, ema_decay=0.5)
-    step = make_train_step(model, optimizer.transformation, 1, devices=devices)
-    state = devices.put(TrainState.initial(devices.put(model.parameters), optimizer.transformation))
-    batches = batches_for(devices, batch_size)
-    losses = []
-    for batch in batches.epoch(0):
-        state, totals = step(state, batch)
-        losses.append(float(totals.loss))
-    return state, losses, make_evaluate(model, devices=devices)(state.parameters, batches.in_order())
+
+    def begin(devices):
+        return devices.put(TrainState.initial(devices.put(model.parameters), optimizer.transformation))
+
+    def steps(devices, state, start, stop):
+        step = make_train_step(model, optimizer.transformation, 1, devices=devices)
+        losses = []
+        for batch in islice(batches_for(devices).epoch(0, start=start), stop - start):
+            state, totals = step(state, batch)
+            losses.append(float(totals.loss))
+        return state, losses
+
+    if then is None:
+        state, losses = steps(devices, begin(devices), 0, 4)
+    else:
+        state, losses = steps(devices, begin(devices), 0, 2)
+        checkpoints = Checkpoints(folder)
+        checkpoints.save_latest(state, Position())
+        checkpoints.close()
+        devices = then
+        restored, _ = Checkpoints(folder).restore_latest(begin(devices))
+        state, more = steps(devices, restored, 2, 4)
+        losses += more
+    evaluation = make_evaluate(model, devices=devices)(state.parameters, batches_for(devices).in_order())
+    return state, losses, evaluation
 
 
 @pytest.fixture(scope="module")
@@ -67,38 +98,37 @@ def assert_same(actual, expected):
         np.testing.assert_allclose(leaf, expected_leaf, rtol=0, atol=1e-5, err_msg=str(path))
 
 
-@pytest.mark.parametrize("per_process", [8, 3])
-def test_rows_on_several_devices(model, alone, per_process):
+def test_rows_on_several_devices(model, alone):
     """12 rows over 8 devices: the last ones fill up, and neither the mean nor dropout's masks know of them."""
-    devices = Devices.of(per_process)
+    devices = Devices.of(8)
+    rows = devices.put_rows(next(batches_for(devices).epoch(0)))
+    assert rows.tokens.shape == (16, 8)
+    assert rows.tokens.sharding.shard_shape(rows.tokens.shape) == (2, 8)
     actual = train(model, devices)
     assert_same(actual, alone)
     w_h = actual[0].parameters["layer.cells.0.w_h"]
-    assert len(w_h.sharding.device_set) == per_process
+    assert len(w_h.sharding.device_set) == 8
     assert w_h.sharding.is_fully_replicated
 
 
-@pytest.mark.parametrize("divide", ["embedding", "hidden", "both"])
-def test_parameters_divided(model, alone, divide):
-    devices = Devices.of(8, model_parallel=4, divide=divide)
-    actual = train(model, devices)
+def test_on_from_eight_devices_to_parameters_divided_over_four(model, alone, tmp_path):
+    actual = train(model, Devices.of(8), then=Devices.of(4, model_parallel=2, divide="both"), folder=tmp_path)
     assert_same(actual, alone)
-    parameters = actual[0].parameters
-    embedding, w_h = parameters["embedding.embedding"], parameters["layer.cells.0.w_h"]
-    assert embedding.sharding.shard_shape(embedding.shape) == (30, 8 if divide == "hidden" else 2)
-    assert w_h.sharding.shard_shape(w_h.shape) == (8, 3, 8 if divide == "embedding" else 2)
-    # The optimiser's memory lies where its parameter does.
-    adam = next(node for node in actual[0].optimizer[0] if hasattr(node, "mu"))
-    assert adam.mu["embedding.embedding"].sharding == embedding.sharding
+    w_h = actual[0].parameters["layer.cells.0.w_h"]
+    assert len(w_h.sharding.device_set) == 4
+    assert w_h.sharding.shard_shape(w_h.shape) == (8, 3, 4)
 
 
-def test_a_step_divides_the_work(model):
-    """The program of one device multiplies its own rows only, though 12 do not divide by 8."""
-    devices = Devices.of(8)
-    batch = next(batches_for(devices).epoch(0))
-    assert batch.tokens.shape == (16, 8)
-    rows = devices.put_rows(batch)
-    assert rows.tokens.sharding.shard_shape(rows.tokens.shape) == (2, 8)
+@pytest.mark.parametrize("divide", ["embedding", "hidden", "both"])
+def test_what_is_divided(model, divide):
+    """Also of what the optimiser remembers: it lies where its parameter does."""
+    adam = make_optimizer(rule="adam", learning_rate=0.01, num_steps=1).transformation
+    state = Devices.of(8, model_parallel=4, divide=divide).put(TrainState.initial(model.parameters, adam))
+    for tree in (state.parameters, state.optimizer[0].mu):
+        embedding, w_h, kernel = (tree[name] for name in ("embedding.embedding", "layer.cells.0.w_h", "head.kernel"))
+        assert embedding.sharding.shard_shape(embedding.shape) == (30, 8 if divide == "hidden" else 2)
+        assert w_h.sharding.shard_shape(w_h.shape) == (8, 3, 8 if divide == "embedding" else 2)
+        assert kernel.sharding.is_fully_replicated
 
 
 def test_each_host_builds_its_own_rows():
