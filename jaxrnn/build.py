@@ -142,18 +142,15 @@ class Classifier(NamedTuple):
     best_step: int
 
     def evaluate(self, texts: Sequence[str], labels: np.ndarray) -> Evaluation:
-        """Loss, right answers and logits of texts with labels."""
-        return self._run(build_tokens(self.config, texts), labels)
-
-    def logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Logits `[num_texts, classes]` of texts, which leave no trace on disk."""
+        """Loss, right answers and logits of texts with labels. Nothing is written: a folder may come from anyone."""
         tokens = build_tokens(self.config, texts, cached=False)
-        return self._run(tokens, np.zeros(len(texts), np.int32)).logits
-
-    def _run(self, tokens: Sequence[Sequence[str]], labels: np.ndarray) -> Evaluation:
         batches = build_batches(self.config, self.vocabulary, tokens, labels)
         model = build_model(self.config, num_tokens=len(self.vocabulary), num_classes=len(self.label_names))
         return make_evaluate(split_model(model))(self.parameters, batches.in_order())
+
+    def logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Logits `[num_texts, classes]` of texts."""
+        return self.evaluate(texts, np.zeros(len(texts), np.int32)).logits
 
 
 def load_classifier(run_dir: Path) -> Classifier:
