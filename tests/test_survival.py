@@ -174,7 +174,7 @@ def test_a_run_folder_does_not_say_where_to_write(arguments, tmp_path):
 
 FULL_DISK = """
 set -e
-mount -t tmpfs -o size=1700k none "$1"
+mount -t tmpfs -o size=800k none "$1"
 shift
 set +e
 "$@"; echo "first: $?"
