@@ -1,10 +1,12 @@
 """Turns a config into objects: the only place, with the command lines, that sees one."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -84,9 +86,9 @@ def build_data(config: Config, devices: Devices, *, keep_tokens: bool = True) ->
     return Data(corpus.label_names, vocabulary, train, batches["validation"], batches["test"])
 
 
-def build_tokens(config: Config, texts: Sequence[str], *, keep: bool = True) -> list[list[str]]:
-    """The tokens of each text, from the cache if they were cut before; else kept there, if they are to be."""
-    cache_dir = expand_user(config.data.cache_dir)
+def build_tokens(config: Config, texts: Sequence[str], *, cached: bool = True, keep: bool = True) -> list[list[str]]:
+    """The tokens of each text, if `cached` from the cache where they are there, and kept in it if `keep`."""
+    cache_dir = expand_user(config.data.cache_dir) if cached else None
     return tokenize(texts, lowercase=config.data.lowercase, cache_dir=cache_dir, keep=keep)
 
 
@@ -125,6 +127,28 @@ def build_devices(config: Config) -> Devices:
         return Devices.of(devices.per_process, model_parallel=devices.model_parallel, divide=devices.divide)
     except ValueError as error:
         raise InputError(f"devices.{error}") from error
+
+
+def check_memory(config: Config, *, num_tokens: int, copies: int) -> None:
+    """Raises InputError if so many copies of the parameters cannot be held: the system might end the process instead.
+
+    Training holds four: the parameters, their gradient, and Adam's two averages.
+    """
+    model = config.model
+    directions, gates = 1 + model.bidirectional, {"lstm": 4, "gru": 3, "elman": 1}[model.cell]
+    inputs = model.embedding + (model.num_layers - 1) * directions * model.hidden  # of all layers
+    weights = directions * gates * model.hidden * (inputs + model.num_layers * model.hidden)
+    needed = copies * 4 * (num_tokens * model.embedding + weights)
+    stats = [device.memory_stats() for device in jax.local_devices()]
+    available = sum(each["bytes_limit"] for each in stats if each) or os.sysconf("SC_PAGE_SIZE") * os.sysconf(
+        "SC_PHYS_PAGES"
+    )
+    if needed > available:
+        raise InputError(
+            f"model.embedding = {model.embedding}, model.hidden = {model.hidden} and model.num_layers = "
+            f"{model.num_layers} need more than {needed / 2**30:,.0f} GiB, and this machine has "
+            f"{available / 2**30:,.0f}; make one of them smaller"
+        )
 
 
 def build_model(config: Config, *, num_tokens: int, num_classes: int) -> TextClassifier:
@@ -193,19 +217,16 @@ class Classifier(NamedTuple):
     best_step: int
 
     def evaluate(self, texts: Sequence[str], labels: np.ndarray) -> Evaluation:
-        """Loss, right answers and logits of texts with labels."""
-        return self._run(build_tokens(self.config, texts), labels)
-
-    def logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Logits `[num_texts, classes]` of texts, which leave no trace on disk."""
-        tokens = build_tokens(self.config, texts, keep=False)
-        return self._run(tokens, np.zeros(len(texts), np.int32)).logits
-
-    def _run(self, tokens: Sequence[Sequence[str]], labels: np.ndarray) -> Evaluation:
+        """Loss, right answers and logits of texts with labels. Nothing is written: a folder may come from anyone."""
         devices = Devices.of(1)
+        tokens = build_tokens(self.config, texts, cached=False)
         batches = build_batches(self.config, self.vocabulary, tokens, labels, devices)
         model = build_model(self.config, num_tokens=len(self.vocabulary), num_classes=len(self.label_names))
         return make_evaluate(split_model(model), devices=devices)(self.parameters, batches.in_order())
+
+    def logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Logits `[num_texts, classes]` of texts."""
+        return self.evaluate(texts, np.zeros(len(texts), np.int32)).logits
 
 
 def load_classifier(run_dir: Path) -> Classifier:
@@ -213,6 +234,7 @@ def load_classifier(run_dir: Path) -> Classifier:
     folder = RunFolder.open(run_dir)
     config = load_config(folder.config, [])
     label_names, vocabulary = folder.read_labels(), Vocabulary.load(folder.vocabulary)
+    check_memory(config, num_tokens=len(vocabulary), copies=1)
     model = build_model(config, num_tokens=len(vocabulary), num_classes=len(label_names))
     checkpoints = Checkpoints(folder.checkpoints, read_only=True)
     parameters, best_step = checkpoints.restore_best(split_model(model).parameters)

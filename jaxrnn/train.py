@@ -92,6 +92,7 @@ def _train(config: Config, folder: RunFolder, *, is_dry_run: bool) -> int:
     seconds_preparing = time.monotonic() - start
 
     # The model, taken apart into parameters and a pure function of them, and the optimiser.
+    build.check_memory(config, num_tokens=len(data.vocabulary), copies=4)
     classifier = build.build_model(config, num_tokens=len(data.vocabulary), num_classes=len(data.label_names))
     model = split_model(classifier)
     optimizer = build.build_optimizer(config, num_steps=num_steps)

@@ -10,38 +10,18 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from flax import nnx
+from small_data import SMALL, assert_same_run, metrics_of, write_data
 
 from jaxrnn import build, command_line, evaluate, predict, train
 from jaxrnn.errors import InputError
 
-WORDS = {"good": "fine warm clever lovely bright", "bad": "dull cold stupid dreary grey"}
-SMALL = [
-    "model.embedding=8", "model.hidden=8", "data.max_shapes=2", "train.batch_size=16", "train.epochs=3",
-    "optim.learning_rate=0.02", "devices.per_process=1",
-]  # fmt: skip
-
-
-def make_texts(count, seed):
-    rng = np.random.default_rng(seed)
-    records = []
-    for i in range(count):
-        label = ("good", "bad")[i % 2]
-        words = rng.choice([*WORDS[label].split(), "the", "film", "is", "and"], size=rng.integers(4, 12))
-        records.append({"text": " ".join([*words, WORDS[label].split()[0]]), "label": label})
-    return records
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    for split, count in {"train": 120, "validation": 40, "test": 60}.items():
-        lines = [json.dumps(record) for record in make_texts(count, seed=count)]
-        (folder / f"{split}.jsonl").write_text("\n".join(lines))
-    return folder
+    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -59,24 +39,6 @@ def run_dir(arguments, tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "run"
     assert train.main(arguments(path)) == 0
     return path
-
-
-def parameters_of(run_dir):
-    return build.load_classifier(run_dir).parameters
-
-
-def metrics_of(run_dir):
-    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if "second" not in key} for line in lines]
-
-
-def assert_same_run(one, other):
-    """Bit for bit, but for the times."""
-    assert jax.tree.all(jax.tree.map(np.array_equal, parameters_of(one), parameters_of(other)))
-    assert metrics_of(one) == metrics_of(other)
-    results = [json.loads((path / "result.json").read_text()) for path in (one, other)]
-    for key in ("test_loss", "test_accuracy", "validation_loss", "best_step"):
-        assert results[0][key] == results[1][key], key
 
 
 def test_training_learns_and_leaves_a_whole_run_folder(run_dir):

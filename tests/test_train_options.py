@@ -6,7 +6,7 @@ import signal
 import jax
 import numpy as np
 import pytest
-from test_command_lines import SMALL, assert_same_run, make_texts, metrics_of, parameters_of
+from small_data import SMALL, assert_same_run, make_texts, metrics_of, parameters_of
 
 from jaxrnn import train
 from jaxrnn.errors import InputError

@@ -17,9 +17,9 @@ class Position(NamedTuple):
     window: Totals = Totals()  # since the last line of metrics.jsonl
     best_loss: float | None = None  # lowest validation loss so far
     best_step: int = 0
-    epochs_without_best: int = 0  # since then
     seconds: float = 0.0  # spent training and validating so far, over all starts
     skipped: int = 0  # steps that changed nothing, as their gradient was not finite
+    epochs_without_best: int = 0  # in a row, up to now
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Position":

@@ -4,7 +4,9 @@ A checkpoint is a folder named by its step. orbax writes it beside the others an
 checksums are written (`checksums.json`), and only with them does it count. Format 1 had none.
 """
 
+import errno
 import logging
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -142,7 +144,7 @@ class Series:
         except InputError:
             raise
         except Exception as error:  # what orbax raises depends on what is wrong, and on its release
-            reason = _first_line(error)
+            reason = _reason(error)
             if is_format_1:
                 raise DamagedError(reason) from error
             raise InputError(f"{folder}: the checkpoint cannot be read ({reason})") from error
@@ -164,7 +166,7 @@ class Series:
 
     def _failure(self, error: Exception) -> InputError:
         return InputError(
-            f"{self._writing}: the checkpoint could not be saved ({_first_line(error)}); the earlier ones are whole, "
+            f"{self._writing}: the checkpoint could not be saved ({_reason(error)}); the earlier ones are whole, "
             "and the same command goes on from them"
         )
 
@@ -183,5 +185,9 @@ def _check_shapes(folder: Any, like: Any) -> None:
             )
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    """What the system said, if it is among the long texts of the libraries, else their first line."""
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO):
+        if os.strerror(number) in str(error):
+            return os.strerror(number)
     return (str(error).strip().partition("\n")[0] or type(error).__name__)[:200]

@@ -178,6 +178,11 @@ def test_a_saved_state_does_not_change_with_the_arrays_it_came_from(tmp_path):
     assert int(restored.step) == 5
 
 
+def save_and_wait(checkpoints):
+    checkpoints.save_latest(state_at(2, 2.0), Position())
+    checkpoints.wait()
+
+
 def test_a_save_that_fails_leaves_the_earlier_one(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save_latest(state_at(1, 1.0), Position())
@@ -185,9 +190,8 @@ def test_a_save_that_fails_leaves_the_earlier_one(tmp_path):
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))  # the system refuses to write more to any file
     try:
-        checkpoints.save_latest(state_at(2, 2.0), Position())
         with pytest.raises(InputError, match=r"latest/2: the checkpoint could not be saved \(.*File too large.*whole"):
-            checkpoints.wait()
+            save_and_wait(checkpoints)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     checkpoints.close()
