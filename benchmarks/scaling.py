@@ -3,7 +3,7 @@
     python benchmarks/scaling.py [--out FILE.json]
 
 The devices are virtual ones of the CPU, so they share its cores: the times say what dividing the work costs, not what
-more hardware would gain. Batches of 64 reviews of 256 tokens, in a process for each number of devices, which go in turn.
+more hardware would gain. Batches of 64 reviews of 256 tokens; a process for each number of devices, which go in turn.
 The bytes are those of the collective operations in the program that XLA compiled.
 """
 

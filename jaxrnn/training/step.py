@@ -122,7 +122,11 @@ def make_train_step(
         after, totals = jax.tree.map(partial(jnp.where, finite), (after, totals), (before, skipped))
         return devices.keep(after), devices.copied(totals)
 
-    return lambda state, batch: train_step(state, devices.put_rows(batch), len(batch.indices))
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Totals]:
+        with jax.set_mesh(devices.mesh):
+            return train_step(state, devices.put_rows(batch), len(batch.indices))
+
+    return step
 
 
 class Evaluation(NamedTuple):
@@ -154,7 +158,8 @@ def make_evaluate(
     def evaluate(parameters: Parameters, batches: Iterable[Batch]) -> Evaluation:
         totals, indices, logits = Totals(), [], []
         for batch in batches:
-            batch_logits, batch_totals = forward(parameters, devices.put_rows(batch), len(batch.indices))
+            with jax.set_mesh(devices.mesh):
+                batch_logits, batch_totals = forward(parameters, devices.put_rows(batch), len(batch.indices))
             real = batch.indices >= 0
             indices.append(batch.indices[real])
             logits.append(np.asarray(batch_logits)[real])
