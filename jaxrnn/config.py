@@ -106,7 +106,7 @@ class OptimConfig:
     skip_nonfinite: int = _option(0, "steps that may be skipped as their gradient is not finite", NOT_NEGATIVE_COUNT)
     accumulate_steps: int = _option(1, "batches whose mean gradient makes one update", COUNT)
     label_smoothing: float = _option(0.0, "of the training loss, spread over all classes", RATE)
-    ema_decay: float | None = _option(None, "average the weights, decaying so an update, and use that", FRACTION)
+    ema_decay: float | None = _option(None, "of an average of the weights, used in their place", FRACTION)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +115,7 @@ class TrainConfig:
 
     epochs: int = _option(5, "passes over the training examples", COUNT)
     max_steps: int | None = _option(None, "stop after this many steps", COUNT)
-    patience: int | None = _option(None, "stop after so many epochs without a better validation loss", COUNT)
+    patience: int | None = _option(None, "epochs in a row without a better validation loss", COUNT)
     batch_size: int = _option(32, "examples a step", COUNT)
     checkpoint_every_seconds: float = _option(60.0, "between the checkpoints inside an epoch", NOT_NEGATIVE)
     checkpoint_every_steps: int | None = _option(None, "save also after so many steps", COUNT)
