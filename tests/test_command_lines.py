@@ -144,6 +144,20 @@ def test_a_stopped_run_goes_on_to_the_same_end(run_dir, arguments, tmp_path, mon
     assert_same_run(run_dir, tmp_path / "run")
 
 
+def test_a_damaged_checkpoint_costs_steps_not_bits(run_dir, arguments, tmp_path, monkeypatch, caplog):
+    path = tmp_path / "run"
+    assert train.main(arguments(path)) == 0
+    (path / "result.json").unlink()
+    for damaged in ("latest/24/state/manifest.ocdbt", "best/24/parameters/manifest.ocdbt"):
+        (path / "checkpoints" / damaged).write_bytes(b"")
+    monkeypatch.setattr(train.build.logger, "propagate", True)
+    with caplog.at_level("INFO", logger="jaxrnn"):
+        assert train.main(arguments(path)) == 0
+    assert re.search(r"latest/24: the checkpoint is damaged .*; using .*latest/16 instead", caplog.text)
+    assert "resuming at step 16 of 24" in caplog.text
+    assert_same_run(run_dir, path)
+
+
 def test_changed_data_is_noticed(data, arguments, tmp_path):
     changed = tmp_path / "data"
     changed.mkdir()

@@ -69,7 +69,10 @@ class Checkpoints:
             series.drop_after(-1 if found is None else found.step)
         if found is None:
             return None
-        return TrainState(*found.items["state"]), Position.from_json(found.about)
+        try:
+            return TrainState(*found.items["state"]), Position.from_json(found.about)
+        except (KeyError, TypeError) as error:  # its checksums are right: a foreign release wrote it
+            raise InputError(f"{self._latest.folder / str(found.step)}: says no position that is known") from error
 
     def restore_best(self, like: Parameters) -> tuple[Parameters, int]:
         """The best parameters and their step; raises InputError if none were saved."""

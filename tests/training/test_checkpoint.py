@@ -149,6 +149,15 @@ def test_a_format_to_come_is_refused(folder):
         Checkpoints(folder).restore_latest(state_at(0, 0.0))
 
 
+def test_a_position_of_another_kind_is_refused(folder):
+    step = folder / "latest" / "3"
+    about = step / "about" / "metadata"
+    about.write_text(json.dumps({"format": 2, "epok": 3}))
+    seal(step)
+    with pytest.raises(InputError, match="latest/3: says no position that is known"):
+        Checkpoints(folder).restore_latest(state_at(0, 0.0))
+
+
 def test_another_shape_does_not_fit(folder):
     like = state_at(0, 0.0).parameters | {"w": jnp.zeros((5, 3))}
     with pytest.raises(InputError, match=r"best/3/parameters: w has shape \(2, 3\), and .*needs \(5, 3\)"):
