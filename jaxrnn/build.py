@@ -1,13 +1,14 @@
 """Turns a config into objects: the only place, with the command lines, that sees one."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 
 from jaxrnn.config import Config, load_config
@@ -21,9 +22,20 @@ from jaxrnn.data import (
     tokenize,
     truncate,
 )
+from jaxrnn.errors import InputError
 from jaxrnn.files import expand_user
 from jaxrnn.models import TextClassifier
-from jaxrnn.training import Checkpoints, Evaluation, Parameters, RunFolder, make_evaluate, split_model
+from jaxrnn.training import (
+    Checkpoints,
+    Devices,
+    Evaluation,
+    Optimizer,
+    Parameters,
+    RunFolder,
+    make_evaluate,
+    make_optimizer,
+    split_model,
+)
 
 logger = logging.getLogger("jaxrnn")
 
@@ -49,15 +61,21 @@ def build_corpus(config: Config) -> Corpus:
     )
 
 
-def build_data(config: Config) -> Data:
-    """From the source to batches of token numbers, with the vocabulary of the training texts."""
+def build_data(config: Config, devices: Devices, *, keep_tokens: bool = True) -> Data:
+    """From the source to batches of token numbers, with the vocabulary of the training texts.
+
+    Args:
+      config: the run's.
+      devices: what the batches are for; each host builds its own rows of them.
+      keep_tokens: keep the tokens in the cache.
+    """
     corpus = build_corpus(config)
-    tokens = {split: build_tokens(config, examples.texts) for split, examples in corpus.splits.items()}
+    tokens = {split: build_tokens(config, each.texts, keep=keep_tokens) for split, each in corpus.splits.items()}
     vocabulary = Vocabulary.build(
         tokens["train"], max_size=config.data.vocabulary_size, min_count=config.data.min_count
     )
     batches = {
-        split: build_batches(config, vocabulary, tokens[split], examples.labels)
+        split: build_batches(config, vocabulary, tokens[split], examples.labels, devices)
         for split, examples in corpus.splits.items()
     }
     train = batches["train"]
@@ -68,14 +86,18 @@ def build_data(config: Config) -> Data:
     return Data(corpus.label_names, vocabulary, train, batches["validation"], batches["test"])
 
 
-def build_tokens(config: Config, texts: Sequence[str], *, cached: bool = True) -> list[list[str]]:
-    """The tokens of each text, from the cache if they were cut before."""
+def build_tokens(config: Config, texts: Sequence[str], *, cached: bool = True, keep: bool = True) -> list[list[str]]:
+    """The tokens of each text, if `cached` from the cache where they are there, and kept in it if `keep`."""
     cache_dir = expand_user(config.data.cache_dir) if cached else None
-    return tokenize(texts, lowercase=config.data.lowercase, cache_dir=cache_dir)
+    return tokenize(texts, lowercase=config.data.lowercase, cache_dir=cache_dir, keep=keep)
 
 
 def build_batches(
-    config: Config, vocabulary: Vocabulary, tokens: Sequence[Sequence[str]], labels: np.ndarray
+    config: Config,
+    vocabulary: Vocabulary,
+    tokens: Sequence[Sequence[str]],
+    labels: np.ndarray,
+    devices: Devices,
 ) -> BucketedBatches:
     """Batches of token numbers, padded to lengths chosen for these texts."""
     token_ids = truncate([vocabulary.encode(text) for text in tokens], config.data.max_tokens)
@@ -88,7 +110,45 @@ def build_batches(
         batch_size=batch_size,
         seed=config.seed,
         pad_id=Vocabulary.pad_id,
+        rows=devices.rows(batch_size),
     )
+
+
+def count_steps(config: Config, train: BucketedBatches) -> int:
+    """Steps of the whole run, unless it stops early."""
+    steps = config.train.epochs * train.num_batches
+    return steps if config.train.max_steps is None else min(steps, config.train.max_steps)
+
+
+def build_devices(config: Config) -> Devices:
+    """The devices of all processes; InputError if there are not so many."""
+    devices = config.devices
+    try:
+        return Devices.of(devices.per_process, model_parallel=devices.model_parallel, divide=devices.divide)
+    except ValueError as error:
+        raise InputError(f"devices.{error}") from error
+
+
+def check_memory(config: Config, *, num_tokens: int, copies: int) -> None:
+    """Raises InputError if so many copies of the parameters cannot be held: the system might end the process instead.
+
+    Training holds four: the parameters, their gradient, and Adam's two averages.
+    """
+    model = config.model
+    directions, gates = 1 + model.bidirectional, {"lstm": 4, "gru": 3, "elman": 1}[model.cell]
+    inputs = model.embedding + (model.num_layers - 1) * directions * model.hidden  # of all layers
+    weights = directions * gates * model.hidden * (inputs + model.num_layers * model.hidden)
+    needed = copies * 4 * (num_tokens * model.embedding + weights)
+    stats = [device.memory_stats() for device in jax.local_devices()]
+    available = sum(each["bytes_limit"] for each in stats if each) or os.sysconf("SC_PAGE_SIZE") * os.sysconf(
+        "SC_PHYS_PAGES"
+    )
+    if needed > available:
+        raise InputError(
+            f"model.embedding = {model.embedding}, model.hidden = {model.hidden} and model.num_layers = "
+            f"{model.num_layers} need more than {needed / 2**30:,.0f} GiB, and this machine has "
+            f"{available / 2**30:,.0f}; make one of them smaller"
+        )
 
 
 def build_model(config: Config, *, num_tokens: int, num_classes: int) -> TextClassifier:
@@ -124,12 +184,27 @@ def with_vectors(config: Config, parameters: Parameters, vocabulary: Vocabulary)
     return parameters | {"embedding.embedding": embedding.at[:num_specials].set(0).at[num_specials:].set(words)}
 
 
-def build_optimizer(config: Config) -> optax.GradientTransformation:
-    """Adam, after clipping if asked for."""
-    adam = optax.adam(config.optim.learning_rate)
-    if config.optim.max_grad_norm is None:
-        return adam
-    return optax.chain(optax.clip_by_global_norm(config.optim.max_grad_norm), adam)
+def build_optimizer(config: Config, *, num_steps: int) -> Optimizer:
+    """The optimiser of a run of so many steps; InputError if its schedule does not fit in."""
+    optim = config.optim
+    try:
+        return make_optimizer(
+            rule=optim.optimizer,
+            learning_rate=optim.learning_rate,
+            num_steps=num_steps,
+            schedule=optim.schedule,
+            warmup_steps=optim.warmup_steps,
+            plateau_patience=optim.plateau_patience,
+            plateau_factor=optim.plateau_factor,
+            momentum=optim.momentum,
+            weight_decay=optim.weight_decay,
+            decay_embedding=optim.decay_embedding,
+            max_grad_norm=optim.max_grad_norm,
+            accumulate_steps=optim.accumulate_steps,
+            ema_decay=optim.ema_decay,
+        )
+    except ValueError as error:
+        raise InputError(f"optim.{error}") from error
 
 
 class Classifier(NamedTuple):
@@ -142,18 +217,16 @@ class Classifier(NamedTuple):
     best_step: int
 
     def evaluate(self, texts: Sequence[str], labels: np.ndarray) -> Evaluation:
-        """Loss, right answers and logits of texts with labels."""
-        return self._run(build_tokens(self.config, texts), labels)
+        """Loss, right answers and logits of texts with labels. Nothing is written: a folder may come from anyone."""
+        devices = Devices.of(1)
+        tokens = build_tokens(self.config, texts, cached=False)
+        batches = build_batches(self.config, self.vocabulary, tokens, labels, devices)
+        model = build_model(self.config, num_tokens=len(self.vocabulary), num_classes=len(self.label_names))
+        return make_evaluate(split_model(model), devices=devices)(self.parameters, batches.in_order())
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Logits `[num_texts, classes]` of texts, which leave no trace on disk."""
-        tokens = build_tokens(self.config, texts, cached=False)
-        return self._run(tokens, np.zeros(len(texts), np.int32)).logits
-
-    def _run(self, tokens: Sequence[Sequence[str]], labels: np.ndarray) -> Evaluation:
-        batches = build_batches(self.config, self.vocabulary, tokens, labels)
-        model = build_model(self.config, num_tokens=len(self.vocabulary), num_classes=len(self.label_names))
-        return make_evaluate(split_model(model))(self.parameters, batches.in_order())
+        """Logits `[num_texts, classes]` of texts."""
+        return self.evaluate(texts, np.zeros(len(texts), np.int32)).logits
 
 
 def load_classifier(run_dir: Path) -> Classifier:
@@ -161,6 +234,7 @@ def load_classifier(run_dir: Path) -> Classifier:
     folder = RunFolder.open(run_dir)
     config = load_config(folder.config, [])
     label_names, vocabulary = folder.read_labels(), Vocabulary.load(folder.vocabulary)
+    check_memory(config, num_tokens=len(vocabulary), copies=1)
     model = build_model(config, num_tokens=len(vocabulary), num_classes=len(label_names))
     checkpoints = Checkpoints(folder.checkpoints, read_only=True)
     parameters, best_step = checkpoints.restore_best(split_model(model).parameters)

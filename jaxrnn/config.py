@@ -36,6 +36,7 @@ def _is_text(value: str) -> bool:
 
 # The bounds are comparisons that NaN fails; the largest ones refuse infinity and what int32 or a float cannot hold.
 COUNT = Rule(f"an integer from 1 to {2**31 - 1}", lambda value: 1 <= value < 2**31)
+NOT_NEGATIVE_COUNT = Rule(f"an integer from 0 to {2**31 - 1}", lambda value: 0 <= value < 2**31)
 SEED = Rule(f"an integer from 0 to {2**32 - 1}", lambda value: 0 <= value < 2**32)
 FRACTION = Rule("a number above 0 and below 1", lambda value: 0 < value < 1)
 RATE = Rule("a number from 0 to below 1", lambda value: 0 <= value < 1)
@@ -90,10 +91,22 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimConfig:
-    """Adam."""
+    """What is minimised, and how."""
 
-    learning_rate: float = _option(5e-3, "Adam's step size", POSITIVE)
+    optimizer: Literal["adam", "adamw", "sgd", "lion"] = _option("adam", "what turns gradients into updates")
+    learning_rate: float = _option(5e-3, "step size, the highest of the schedule", POSITIVE)
+    schedule: Literal["constant", "cosine", "linear", "plateau"] = _option("constant", "of the rate after the warm-up")
+    warmup_steps: int = _option(0, "updates over which the rate rises", NOT_NEGATIVE_COUNT)
+    plateau_patience: int = _option(1, "validations without progress before the rate is cut", COUNT)
+    plateau_factor: float = _option(0.1, "what a plateau multiplies the rate by", FRACTION)
+    momentum: float = _option(0.0, "of sgd", RATE)
+    weight_decay: float = _option(0.0, "of weight matrices; not for adam", NOT_NEGATIVE)
+    decay_embedding: bool = _option(False, "weight decay of the embedding too")
     max_grad_norm: float | None = _option(None, "clip the gradient to this global norm", POSITIVE)
+    skip_nonfinite: int = _option(0, "steps that may be skipped as their gradient is not finite", NOT_NEGATIVE_COUNT)
+    accumulate_steps: int = _option(1, "batches whose mean gradient makes one update", COUNT)
+    label_smoothing: float = _option(0.0, "of the training loss, spread over all classes", RATE)
+    ema_decay: float | None = _option(None, "of an average of the weights, used in their place", FRACTION)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,8 +115,25 @@ class TrainConfig:
 
     epochs: int = _option(5, "passes over the training examples", COUNT)
     max_steps: int | None = _option(None, "stop after this many steps", COUNT)
+    patience: int | None = _option(None, "epochs in a row without a better validation loss", COUNT)
     batch_size: int = _option(32, "examples a step", COUNT)
     checkpoint_every_seconds: float = _option(60.0, "between the checkpoints inside an epoch", NOT_NEGATIVE)
+    checkpoint_every_steps: int | None = _option(None, "save also after so many steps", COUNT)
+    keep_checkpoints: int = _option(2, "the latest ones, to go on from", COUNT)
+    tensorboard: bool = _option(False, "write events for TensorBoard too")
+    profile_steps: int | None = _option(None, "write a profile of so many steps", COUNT)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DevicesConfig:
+    """Which devices train, and how several processes find each other."""
+
+    per_process: int | None = _option(None, "devices of each process to use; none: all", COUNT)
+    model_parallel: int = _option(1, "devices that hold one copy of the weights between them", COUNT)
+    divide: Literal["embedding", "hidden", "both"] = _option("embedding", "what those devices divide")
+    coordinator: str | None = _option(None, "host:port of the first process; auto: as Slurm or MPI says", TEXT)
+    num_processes: int | None = _option(None, "processes that train together", COUNT)
+    process: int | None = _option(None, "number of this process, from 0", NOT_NEGATIVE_COUNT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,10 +153,20 @@ class Config:
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
+    devices: DevicesConfig = DevicesConfig()
 
     def __post_init__(self) -> None:
         for key in _KEYS:
             _checked(key, attrgetter(key)(self))
+        if self.optim.optimizer == "adam" and self.optim.weight_decay:
+            raise InputError(f"optim.weight_decay: expected 0 for adam (adamw has it), got {self.optim.weight_decay}")
+        divided = {"embedding": ("embedding",), "hidden": ("hidden",), "both": ("embedding", "hidden")}
+        for name in divided[self.devices.divide]:
+            if getattr(self.model, name) % self.devices.model_parallel:
+                raise InputError(
+                    f"devices.model_parallel: expected a divisor of model.{name} = {getattr(self.model, name)}, "
+                    f"got {self.devices.model_parallel}"
+                )
 
 
 class _Key(NamedTuple):

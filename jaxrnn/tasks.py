@@ -8,15 +8,23 @@ from jax import Array
 from jaxrnn.typing import AnyArray
 
 
-def classification_loss(logits: Array, labels: Array) -> Array:
+def classification_loss(logits: Array, labels: Array, *, label_smoothing: float = 0.0) -> Array:
     """Cross-entropy of each example, in nats, `[batch]`.
 
     Args:
       logits: `[batch, classes]`, softmax; or `[batch, 1]`, the logit of class 1 of two, logistic.
       labels: class numbers, `[batch]`.
+      label_smoothing: share of the right answer's probability that is spread evenly over all classes (Szegedy et al.
+        2016, arXiv:1512.00567, section 7).
     """
     if logits.shape[-1] == 1:
-        return optax.sigmoid_binary_cross_entropy(logits[:, 0], labels.astype(logits.dtype))
+        targets = labels.astype(logits.dtype)
+        if label_smoothing:
+            targets = (1 - label_smoothing) * targets + label_smoothing / 2
+        return optax.sigmoid_binary_cross_entropy(logits[:, 0], targets)
+    if label_smoothing:
+        targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
+        return optax.softmax_cross_entropy(logits, targets)
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 

@@ -16,7 +16,7 @@ XLA_FLAGS = ["--xla_backend_optimization_level=0"]
 if jax.__version_info__ < (0, 11):
     XLA_FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("XLA_FLAGS", " ".join(XLA_FLAGS))
-jax.config.update("jax_num_cpu_devices", 4)  # to shard over; everything else runs on the first
+jax.config.update("jax_num_cpu_devices", 8)  # to shard over; everything else runs on the first
 
 # Nothing has imported jaxrnn yet. Only the packages that handle arrays: data and config carry no shapes.
 install_import_hook(["jaxrnn.core", "jaxrnn.nn", "jaxrnn.convert"], "beartype.beartype")

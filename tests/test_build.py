@@ -1,9 +1,11 @@
 import jax
 import numpy as np
+import pytest
 
 from jaxrnn import build
 from jaxrnn.config import load_config
 from jaxrnn.data import Vocabulary
+from jaxrnn.errors import InputError
 from jaxrnn.training import split_model
 
 SMALL = ["model.embedding=3", "model.hidden=4"]
@@ -46,9 +48,24 @@ def test_clipping_limits_the_gradient():
     config = load_config(None, ["optim.max_grad_norm=0.5", "optim.learning_rate=0.1"])
     parameters = {"w": np.zeros(2, np.float32)}
     gradient = {"w": np.array([30.0, 40.0], np.float32)}
-    for optimizer, scale in ((build.build_optimizer(config), 0.01), (build.build_optimizer(load_config(None, [])), 1)):
+    for each, scale in ((config, 0.01), (load_config(None, []), 1)):
+        optimizer = build.build_optimizer(each, num_steps=1).transformation
         _, state = optimizer.update(gradient, optimizer.init(parameters), parameters)
         # Adam's first moment after a step is a tenth of the gradient that reached it.
         moment = jax.tree.leaves(state, is_leaf=lambda node: hasattr(node, "mu"))
         (mu,) = (node.mu["w"] for node in moment if hasattr(node, "mu"))
         np.testing.assert_allclose(mu, 0.1 * scale * gradient["w"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+def test_a_model_that_memory_cannot_hold_is_refused(cell, monkeypatch):
+    config = load_config(None, ["model.embedding=30", "model.hidden=20", "model.num_layers=3", f"model.cell={cell}"])
+    matrices = sum(
+        value.size for name, value in parameters_of(config, 50).items() if "w_" in name or "embedding" in name
+    )
+    memory = {"SC_PAGE_SIZE": 4, "SC_PHYS_PAGES": 4 * matrices}
+    monkeypatch.setattr(build.os, "sysconf", memory.get)
+    build.check_memory(config, num_tokens=50, copies=4)
+    memory["SC_PHYS_PAGES"] -= 1
+    with pytest.raises(InputError, match=r"model\.hidden = 20 .* need more than 0 GiB, and this machine has 0"):
+        build.check_memory(config, num_tokens=50, copies=4)

@@ -10,38 +10,18 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from flax import nnx
+from small_data import SMALL, assert_same_run, metrics_of, write_data
 
 from jaxrnn import build, command_line, evaluate, predict, train
 from jaxrnn.errors import InputError
 
-WORDS = {"good": "fine warm clever lovely bright", "bad": "dull cold stupid dreary grey"}
-SMALL = [
-    "model.embedding=8", "model.hidden=8", "data.max_shapes=2", "train.batch_size=16", "train.epochs=3",
-    "optim.learning_rate=0.02",
-]  # fmt: skip
-
-
-def make_texts(count, seed):
-    rng = np.random.default_rng(seed)
-    records = []
-    for i in range(count):
-        label = ("good", "bad")[i % 2]
-        words = rng.choice([*WORDS[label].split(), "the", "film", "is", "and"], size=rng.integers(4, 12))
-        records.append({"text": " ".join([*words, WORDS[label].split()[0]]), "label": label})
-    return records
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    for split, count in {"train": 120, "validation": 40, "test": 60}.items():
-        lines = [json.dumps(record) for record in make_texts(count, seed=count)]
-        (folder / f"{split}.jsonl").write_text("\n".join(lines))
-    return folder
+    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -61,27 +41,18 @@ def run_dir(arguments, tmp_path_factory):
     return path
 
 
-def parameters_of(run_dir):
-    return build.load_classifier(run_dir).parameters
-
-
-def metrics_of(run_dir):
-    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if "second" not in key} for line in lines]
-
-
-def assert_same_run(one, other):
-    """Bit for bit, but for the times."""
-    assert jax.tree.all(jax.tree.map(np.array_equal, parameters_of(one), parameters_of(other)))
-    assert metrics_of(one) == metrics_of(other)
-    results = [json.loads((path / "result.json").read_text()) for path in (one, other)]
-    for key in ("test_loss", "test_accuracy", "validation_loss", "best_step"):
-        assert results[0][key] == results[1][key], key
-
-
 def test_training_learns_and_leaves_a_whole_run_folder(run_dir):
     assert sorted(path.name for path in run_dir.iterdir()) == sorted(
-        ["config.toml", "labels.json", "vocabulary.txt", "checkpoints", "metrics.jsonl", "curves.png", "result.json"]
+        [
+            ".lock",
+            "config.toml",
+            "labels.json",
+            "vocabulary.txt",
+            "checkpoints",
+            "metrics.jsonl",
+            "curves.png",
+            "result.json",
+        ]
     )
     result = json.loads((run_dir / "result.json").read_text())
     assert result["test_accuracy"] > 0.95
@@ -151,8 +122,8 @@ def test_another_config_in_the_same_folder_is_refused(run_dir, arguments):
 def test_a_stopped_run_goes_on_to_the_same_end(run_dir, arguments, tmp_path, monkeypatch, capsys, caplog, stop_at):
     make_train_step = train.make_train_step
 
-    def stopping(*arguments):
-        step = make_train_step(*arguments)
+    def stopping(*arguments, **options):
+        step = make_train_step(*arguments, **options)
 
         def stop(state, batch):
             new_state, totals = step(state, batch)
@@ -171,6 +142,20 @@ def test_a_stopped_run_goes_on_to_the_same_end(run_dir, arguments, tmp_path, mon
         assert train.main(arguments(tmp_path / "run")) == 0
     assert f"resuming at step {stop_at} of 24" in caplog.text
     assert_same_run(run_dir, tmp_path / "run")
+
+
+def test_a_damaged_checkpoint_costs_steps_not_bits(run_dir, arguments, tmp_path, monkeypatch, caplog):
+    path = tmp_path / "run"
+    assert train.main(arguments(path)) == 0
+    (path / "result.json").unlink()
+    for damaged in ("latest/24/state/manifest.ocdbt", "best/24/parameters/manifest.ocdbt"):
+        (path / "checkpoints" / damaged).write_bytes(b"")
+    monkeypatch.setattr(train.build.logger, "propagate", True)
+    with caplog.at_level("INFO", logger="jaxrnn"):
+        assert train.main(arguments(path)) == 0
+    assert re.search(r"latest/24: the checkpoint is damaged .*; using .*latest/16 instead", caplog.text)
+    assert "resuming at step 16 of 24" in caplog.text
+    assert_same_run(run_dir, path)
 
 
 def test_changed_data_is_noticed(data, arguments, tmp_path):
@@ -193,7 +178,7 @@ def test_a_typo_leaves_nothing_that_stands_in_the_way(data, arguments, tmp_path)
     for typo in ("data.source=/nowhere", "vectors.path=/nowhere", f"vectors.path={data / 'test.jsonl'}"):
         with pytest.raises(InputError, match=typo.partition("=")[0]):
             train.main(arguments(run_dir, typo))
-        assert list(run_dir.iterdir()) == []
+        assert [path.name for path in run_dir.iterdir()] == [".lock"]
     assert train.main(arguments(run_dir, "train.max_steps=1")) == 0
 
 

@@ -17,6 +17,7 @@ from jaxrnn import config as config_module
 from jaxrnn.config import (
     Config,
     DataConfig,
+    DevicesConfig,
     ModelConfig,
     OptimConfig,
     TrainConfig,
@@ -30,7 +31,7 @@ from jaxrnn.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 SECTIONS = [("", Config), *((name, type(getattr(Config(), name))) for name in ("data", "vectors", "model", "optim"))]
-SECTIONS.append(("train", TrainConfig))
+SECTIONS += [("train", TrainConfig), ("devices", DevicesConfig)]
 KEYS = {
     f"{section}.{each.name}".lstrip("."): each
     for section, cls in SECTIONS
@@ -114,6 +115,18 @@ def test_every_setting_has_a_one_line_help_and_an_optional_one_defaults_to_none(
         (
             {"train": TrainConfig(checkpoint_every_seconds=-1.0)},
             "train.checkpoint_every_seconds: expected a finite number of at least 0, got -1.0",
+        ),
+        (
+            {"optim": OptimConfig(weight_decay=0.1)},
+            "optim.weight_decay: expected 0 for adam (adamw has it), got 0.1",
+        ),
+        (
+            {"devices": DevicesConfig(model_parallel=3)},
+            "devices.model_parallel: expected a divisor of model.embedding = 64, got 3",
+        ),
+        (
+            {"devices": DevicesConfig(model_parallel=4, divide="both"), "model": ModelConfig(hidden=6)},
+            "devices.model_parallel: expected a divisor of model.hidden = 6, got 4",
         ),
         ({"seed": -1}, "seed: expected an integer from 0 to 4294967295, got -1"),
         ({"seed": 2**32}, "seed: expected an integer from 0 to 4294967295, got 4294967296"),
@@ -369,13 +382,42 @@ def configs():
             init=st.sampled_from(["orthogonal", "torch"]),
             dtype=st.sampled_from(["float32", "bfloat16"]),
         ),
-        optim=st.builds(OptimConfig, learning_rate=positive | counts, max_grad_norm=st.none() | positive),
+        optim=st.builds(
+            OptimConfig,
+            optimizer=st.sampled_from(["adamw", "sgd", "lion"]),  # adam refuses weight decay
+            learning_rate=positive | counts,
+            schedule=st.sampled_from(["constant", "cosine", "linear", "plateau"]),
+            warmup_steps=st.integers(0, 2**31 - 1),
+            plateau_patience=counts,
+            plateau_factor=fractions,
+            momentum=st.floats(0, 1, exclude_max=True),
+            weight_decay=st.floats(min_value=0, allow_infinity=False),
+            decay_embedding=st.booleans(),
+            max_grad_norm=st.none() | positive,
+            accumulate_steps=counts,
+            label_smoothing=st.floats(0, 1, exclude_max=True),
+            ema_decay=st.none() | fractions,
+            skip_nonfinite=st.integers(0, 2**31 - 1),
+        ),
         train=st.builds(
             TrainConfig,
             epochs=counts,
             max_steps=st.none() | counts,
             batch_size=counts,
+            patience=st.none() | counts,
             checkpoint_every_seconds=st.floats(min_value=0, allow_infinity=False),
+            checkpoint_every_steps=st.none() | counts,
+            keep_checkpoints=counts,
+            tensorboard=st.booleans(),
+            profile_steps=st.none() | counts,
+        ),
+        devices=st.builds(
+            DevicesConfig,
+            per_process=st.none() | counts,
+            divide=st.sampled_from(["embedding", "hidden", "both"]),
+            coordinator=st.none() | texts,
+            num_processes=st.none() | counts,
+            process=st.none() | st.integers(0, 2**31 - 1),
         ),
     )
 
@@ -424,10 +466,12 @@ def test_written_config_explains_each_key_and_keeps_unset_ones_as_comments():
     config = Config(seed=42, model=ModelConfig(hidden=64), optim=OptimConfig(learning_rate=2e-3))
     lines = to_toml(config).splitlines()
     assert lines[0] == "seed = 42  # of the split, the order, the weights and dropout"
-    assert [line for line in lines if line.startswith("[")] == ["[data]", "[vectors]", "[model]", "[optim]", "[train]"]
+    assert [line for line in lines if line.startswith("[")] == [
+        "[data]", "[vectors]", "[model]", "[optim]", "[train]", "[devices]",
+    ]  # fmt: skip
     assert "# max_steps: none  # stop after this many steps" in lines
     assert "hidden = 64  # hidden features a direction" in lines
-    assert "learning_rate = 0.002  # Adam's step size" in lines
+    assert "learning_rate = 0.002  # step size, the highest of the schedule" in lines
 
 
 def test_help_has_a_line_for_each_key_in_columns():
@@ -439,7 +483,7 @@ def test_help_has_a_line_for_each_key_in_columns():
     assert re.split("  +", rows["train.max_steps"])[1:3] == ["int or none", "none"]
     assert re.split("  +", rows["optim.learning_rate"])[1:3] == ["float", repr(Config().optim.learning_rate)]
     assert len({line.index(each.metadata["help"]) for line, each in zip(lines, KEYS.values(), strict=True)}) == 1
-    assert max(map(len, lines)) <= 130
+    assert max(map(len, lines)) <= 140
 
 
 # ---- the configs that ship

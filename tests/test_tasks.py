@@ -27,3 +27,14 @@ def test_several_classes_have_a_softmax():
     )
     np.testing.assert_array_equal(predicted_class(jnp.asarray(logits)), [1, 0])
     np.testing.assert_allclose(class_probabilities(logits), p, rtol=1e-6)
+
+
+def test_label_smoothing_spreads_over_all_classes():
+    rng = np.random.default_rng(0)
+    for num_classes in (2, 4):
+        logits = rng.normal(size=(5, 1 if num_classes == 2 else num_classes)).astype(np.float32)
+        labels = rng.integers(0, num_classes, 5).astype(np.int32)
+        log_p = np.log(np.asarray(class_probabilities(logits), np.float64))
+        targets = 0.8 * np.eye(num_classes)[labels] + 0.2 / num_classes
+        found = classification_loss(jnp.asarray(logits), jnp.asarray(labels), label_smoothing=0.2)
+        np.testing.assert_allclose(found, -(targets * log_p).sum(1), rtol=1e-5)

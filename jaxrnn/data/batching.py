@@ -16,11 +16,12 @@ class Batch:
     The last rows of one batch of an epoch may be filler: length 0, all padding, weight 0, index -1.
 
     Attributes:
-        tokens: int32 [batch, time], padded at the end of each row.
-        lengths: int32 [batch], tokens before the padding.
-        labels: int32 [batch], 0 in filler rows.
-        weights: float32 [batch], 1 for examples, 0 for filler.
-        indices: int64 [batch], each row's place in the data, -1 for filler.
+        tokens: int32 [rows, time], padded at the end of each row.
+        lengths: int32 [rows], tokens before the padding.
+        labels: int32 [rows], 0 in filler rows.
+        weights: float32 [rows], 1 for examples, 0 for filler.
+        indices: int64 [batch], the place in the data of every row of the batch, -1 for filler. The other arrays have
+            those rows of it that were asked for, which are all unless several hosts share it.
     """
 
     tokens: np.ndarray
@@ -95,6 +96,7 @@ class BucketedBatches:
         batch_size: Rows of every batch.
         seed: Seed of the shuffling.
         pad_id: Token number of the padding.
+        rows: Rows of every batch to build. None: all; those from `batch_size` on are filler.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class BucketedBatches:
         batch_size: int,
         seed: int,
         pad_id: int = 1,
+        rows: range | None = None,
     ) -> None:
         if len(token_ids) != len(labels):
             raise ValueError(f"labels: expected one for each of the {len(token_ids)} texts, got {len(labels)}")
@@ -114,6 +117,7 @@ class BucketedBatches:
         self._batch_size = batch_size
         self._seed = seed
         self._pad_id = pad_id
+        self._rows = range(batch_size) if rows is None else rows
         self._lengths = np.array([len(ids) for ids in token_ids], dtype=np.int32)
         self._buckets = _fill_buckets(self._lengths, boundaries, batch_size)
 
@@ -124,7 +128,7 @@ class BucketedBatches:
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
-        """The distinct (batch, time) shapes of the token arrays."""
+        """The distinct (batch, time) shapes."""
         return tuple((self._batch_size, time) for time, _ in self._buckets)
 
     @property
@@ -154,18 +158,18 @@ class BucketedBatches:
         return [(time, members[i : i + step]) for time, members in buckets for i in range(0, len(members), step)]
 
     def _build(self, time: int, members: np.ndarray) -> Batch:
-        size = self._batch_size
-        count = len(members)
-        tokens = np.full((size, time), self._pad_id, dtype=np.int32)
-        for row, i in enumerate(members):
+        indices = np.pad(members.astype(np.int64), (0, self._batch_size - len(members)), constant_values=-1)
+        built = members[self._rows.start : self._rows.stop]
+        tokens = np.full((len(self._rows), time), self._pad_id, dtype=np.int32)
+        for row, i in enumerate(built):
             tokens[row, : self._lengths[i]] = self._token_ids[i]
-        filler = (0, size - count)
+        filler = (0, len(self._rows) - len(built))
         return Batch(
             tokens=tokens,
-            lengths=np.pad(self._lengths[members], filler),
-            labels=np.pad(self._labels[members], filler),
-            weights=np.pad(np.ones(count, dtype=np.float32), filler),
-            indices=np.pad(members.astype(np.int64), filler, constant_values=-1),
+            lengths=np.pad(self._lengths[built], filler),
+            labels=np.pad(self._labels[built], filler),
+            weights=np.pad(np.ones(len(built), dtype=np.float32), filler),
+            indices=indices,
         )
 
 

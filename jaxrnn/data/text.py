@@ -21,7 +21,9 @@ TOKENIZER = "spacy.blank('en')"
 CHECKSUM = "sha256"
 
 
-def tokenize(texts: Sequence[str], *, lowercase: bool = False, cache_dir: Path | None) -> list[list[str]]:
+def tokenize(
+    texts: Sequence[str], *, lowercase: bool = False, cache_dir: Path | None, keep: bool = True
+) -> list[list[str]]:
     """Cuts every text into tokens with spaCy's rules for English.
 
     The rules alone give the tokens: `spacy.blank("en")` cuts exactly as the model `en_core_web_sm` does. They cut
@@ -31,7 +33,8 @@ def tokenize(texts: Sequence[str], *, lowercase: bool = False, cache_dir: Path |
     Args:
         texts: The texts. Lone surrogates, which no encoding can hold, become "?".
         lowercase: Whether to lower-case the tokens, after the cutting.
-        cache_dir: Folder for the results; None keeps none.
+        cache_dir: Folder for the results; None: neither read nor keep any.
+        keep: Write to it what is not there yet.
 
     Returns:
         The tokens of each text; an empty text has none.
@@ -43,7 +46,8 @@ def tokenize(texts: Sequence[str], *, lowercase: bool = False, cache_dir: Path |
     token_lists = _read_cache(folder, len(texts))
     if token_lists is None:
         token_lists = _cut(texts, lowercase)
-        _write_cache(folder, token_lists)
+        if keep:
+            _write_cache(folder, token_lists)
     return token_lists
 
 

@@ -1,17 +1,11 @@
-"""Checkpoints of a run, by orbax: the latest two for resuming, the best one for evaluation. No pickle is involved."""
+"""Checkpoints of a run: the latest few to resume from, the best to evaluate. No pickle is involved."""
 
-import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import orbax.checkpoint as ocp
-
 from jaxrnn.errors import InputError
+from jaxrnn.training.series import Series
 from jaxrnn.training.step import Parameters, Totals, TrainState
-
-# orbax tells of every file it writes; what users need to know of a checkpoint, the loop says.
-logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 class Position(NamedTuple):
@@ -24,6 +18,8 @@ class Position(NamedTuple):
     best_loss: float | None = None  # lowest validation loss so far
     best_step: int = 0
     seconds: float = 0.0  # spent training and validating so far, over all starts
+    skipped: int = 0  # steps that changed nothing, as their gradient was not finite
+    epochs_without_best: int = 0  # in a row, up to now
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Position":
@@ -35,70 +31,64 @@ class Position(NamedTuple):
 class Checkpoints:
     """The checkpoints in a folder: `latest/` to resume from, `best/` to evaluate.
 
-    A save is written beside the others and renamed when it is whole, so a kill leaves earlier ones intact.
+    Files are written in the background and count only once they are whole and on the disk, so a kill or a full disk
+    leaves the earlier checkpoints as they are. One that has been damaged is passed over, with a warning.
 
     Args:
       folder: where they are.
+      num_kept: of the latest; of the best one more, so that each of the latest finds the best of its time.
       read_only: nothing will be saved, and nothing is created.
+      on_disk_first: a file that must be on the disk before a checkpoint counts.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False):
-        def manager(name: str, num_kept: int) -> ocp.CheckpointManager:
-            if read_only:
-                options = ocp.CheckpointManagerOptions(read_only=True)
-            else:  # what a kill in the middle of a save left is cleaned up
-                options = ocp.CheckpointManagerOptions(max_to_keep=num_kept, cleanup_tmp_directories=True)
-            return ocp.CheckpointManager(folder.resolve() / name, options=options)
-
-        self._latest = manager("latest", 2)
-        self._best = manager("best", 1)
+    def __init__(self, folder: Path, *, num_kept: int = 2, read_only: bool = False, on_disk_first: Path | None = None):
+        self._latest = Series(folder / "latest", num_kept=num_kept, read_only=read_only, on_disk_first=on_disk_first)
+        self._best = Series(folder / "best", num_kept=num_kept + 1, read_only=read_only)
 
     def save_latest(self, state: TrainState, position: Position) -> None:
-        """Saves everything that a resumed run needs; the files are written in the background."""
-        step = int(state.step)
-        if self._latest.latest_step() != step:
-            items = {"state": ocp.args.StandardSave(state), "position": ocp.args.JsonSave(position._asdict())}
-            self._latest.save(step, args=ocp.args.Composite(**items))
+        """Saves everything that a resumed run needs."""
+        self.wait()  # the position may name the best
+        self._latest.save(int(state.step), {"state": state}, position._asdict())
 
     def save_best(self, step: int, parameters: Parameters) -> None:
         """Saves the parameters with the best validation loss so far."""
-        self._best.save(step, args=ocp.args.Composite(parameters=ocp.args.StandardSave(parameters)))
+        self.wait()  # one at a time, also where several hosts meet to save
+        self._best.save(step, {"parameters": parameters}, {})
 
     def restore_latest(self, like: TrainState) -> tuple[TrainState, Position] | None:
-        """The state and position of the latest checkpoint, or None if there is none.
+        """The state and position of the latest whole checkpoint, or None if there is none; later ones are dropped.
 
         Args:
           like: a state with the shapes and dtypes that are expected.
+
+        Raises:
+          InputError: there are checkpoints, but none that can be used.
         """
-        step = self._latest.latest_step()
-        if step is None:
+        found = self._latest.restore({"state": like})
+        for series in (self._latest, self._best):
+            series.drop_after(-1 if found is None else found.step)
+        if found is None:
             return None
-        restored = _restore(
-            self._latest, step, state=ocp.args.StandardRestore(_abstract(like)), position=ocp.args.JsonRestore()
-        )
-        return TrainState(*restored["state"]), Position.from_json(restored["position"])
+        try:
+            return TrainState(*found.items["state"]), Position.from_json(found.about)
+        except (KeyError, TypeError) as error:  # its checksums are right: a foreign release wrote it
+            raise InputError(f"{self._latest.folder / str(found.step)}: says no position that is known") from error
 
     def restore_best(self, like: Parameters) -> tuple[Parameters, int]:
         """The best parameters and their step; raises InputError if none were saved."""
-        step = self._best.latest_step()
-        if step is None:
-            raise InputError(f"{self._best.directory}: holds no checkpoint yet; train for at least one epoch")
-        restored = _restore(self._best, step, parameters=ocp.args.StandardRestore(_abstract(like)))
-        return restored["parameters"], step
+        found = self._best.restore({"parameters": like})
+        if found is None:
+            raise InputError(f"{self._best.folder}: holds no checkpoint yet; train for at least one epoch")
+        return found.items["parameters"], found.step
+
+    def wait(self) -> None:
+        """Waits until everything is written."""
+        self._best.wait()
+        self._latest.wait()
 
     def close(self) -> None:
-        """Waits until everything is written."""
-        self._latest.close()
-        self._best.close()
-
-
-def _restore(manager: ocp.CheckpointManager, step: int, **items: Any) -> Any:
-    try:
-        return manager.restore(step, args=ocp.args.Composite(**items))
-    except Exception as error:  # what a damaged file raises depends on which one, and on orbax's release
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"{manager.directory / str(step)}: the checkpoint cannot be read ({reason[:200]})") from error
-
-
-def _abstract(tree: Any) -> Any:
-    return jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
+        """Waits until everything is written, and ends the threads that wrote it."""
+        try:
+            self._best.close()
+        finally:
+            self._latest.close()

@@ -1,9 +1,12 @@
-"""Stopping politely: the first Ctrl-C or SIGTERM is remembered, a second one acts at once."""
+"""Stopping politely: the first Ctrl-C or SIGTERM is remembered, a second one ends the process at once."""
 
+import os
 import signal
-import sys
 from types import FrameType
 from typing import Any
+
+STOPPING = b"stopping: saving first (once more to stop at once)\n"
+SHOW_CURSOR = b"\x1b[?25h"  # which the progress bar hides; the second signal leaves no time for it
 
 
 class Interrupted(Exception):  # noqa: N818 - as KeyboardInterrupt, it is no error
@@ -15,7 +18,10 @@ class Interrupted(Exception):  # noqa: N818 - as KeyboardInterrupt, it is no err
 
 
 class InterruptGuard:
-    """While entered, SIGINT and SIGTERM only set `signal_number`; the second of them gets its usual effect."""
+    """While entered, SIGINT and SIGTERM only set `signal_number`; the second of them ends the process.
+
+    The second is left to the kernel: Python would first wait for a compilation, or for a disk that hangs.
+    """
 
     signal_number: int | None = None
 
@@ -26,18 +32,12 @@ class InterruptGuard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._restore()
-
-    def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.signal_number = number
-        self._restore()
-        print("stopping: saving first (once more to stop at once)", file=sys.stderr)
-
-    def _restore(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def raise_if_set(self) -> None:
-        """Raises Interrupted if a signal has come."""
-        if self.signal_number is not None:
-            raise Interrupted(self.signal_number)
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self.signal_number = number
+        for each in self._previous:
+            signal.signal(each, signal.SIG_DFL)
+        # print() may not be entered again from a handler.
+        os.write(2, (SHOW_CURSOR if os.isatty(2) else b"") + STOPPING)

@@ -10,7 +10,12 @@ from jaxrnn.data import Batch, BucketedBatches
 from jaxrnn.errors import InputError
 from jaxrnn.training.checkpoint import Checkpoints, Position
 from jaxrnn.training.curves import draw_curves
-from jaxrnn.training.interrupt import InterruptGuard
+from jaxrnn.training.events import Events
+from jaxrnn.training.interrupt import Interrupted, InterruptGuard
+from jaxrnn.training.meter import Meter
+from jaxrnn.training.optimizer import Optimizer, evaluated_parameters, learning_rate_scale
+from jaxrnn.training.processes import is_first, largest
+from jaxrnn.training.profile import Profile
 from jaxrnn.training.progress import ProgressDisplay, format_duration
 from jaxrnn.training.run_folder import RunFolder
 from jaxrnn.training.step import Evaluation, Parameters, Totals, TrainState
@@ -29,36 +34,52 @@ class Trainer(NamedTuple):
     validation: BucketedBatches
     folder: RunFolder
     checkpoints: Checkpoints
+    optimizer: Optimizer
     num_epochs: int
-    max_steps: int | None
+    num_steps: int  # of all epochs, unless fewer were asked for
+    patience: int | None
     checkpoint_every_seconds: float
+    checkpoint_every_steps: int | None
+    skip_nonfinite: int  # so many steps may be left out
+    meter: Meter
+    profile: Profile | None = None
+    events: Events | None = None
 
-    @property
-    def num_steps(self) -> int:
-        """Steps of the whole run."""
-        return min(self.num_epochs * self.train.num_batches, self.max_steps or math.inf)  # type: ignore[return-value]
+    def close(self) -> None:
+        """Waits for what is still being written, and counts no more."""
+        for part in (self.profile, self.events, self.meter, self.checkpoints):
+            if part:
+                part.close()
 
 
 def fit(trainer: Trainer, state: TrainState, position: Position) -> Position:
     """Trains from a state and position to the end.
 
-    After each epoch the validation loss is measured and, if it is the lowest, the parameters are kept as the best.
+    After each epoch the validation loss is measured and, if it is the lowest, the parameters are kept as the best. With
+    patience, training ends after so many epochs without.
 
     Returns:
       The position after the last step, with the best step.
 
     Raises:
       Interrupted: SIGINT or SIGTERM came; everything is saved.
-      InputError: the loss is not finite.
+      InputError: too many steps are not finite, or something cannot be written.
     """
     step = int(state.step)
-    with InterruptGuard() as guard, ProgressDisplay(total=trainer.num_steps, completed=step) as display:
+    with InterruptGuard() as guard, _progress(trainer, step) as display:
         while position.epoch < trainer.num_epochs and step < trainer.num_steps:
+            if trainer.patience is not None and position.epochs_without_best >= trainer.patience:
+                display.print(
+                    f"step {step}: {trainer.patience} epochs without a better validation loss, stopping early"
+                )
+                break
             state, position = _train_epoch(trainer, state, position, guard, display)
             step = int(state.step)
-            position = _validate(trainer, state, position, display)
-            trainer.checkpoints.save_latest(state, position)
-            guard.raise_if_set()
+            state, position = _validate(trainer, state, position, display)
+            with trainer.meter.timing("saving"):
+                trainer.checkpoints.save_latest(state, position)
+            _, signal_number = largest(0, guard.signal_number or 0)
+            _stop_if_asked(trainer, signal_number)
     return position
 
 
@@ -67,71 +88,127 @@ def _train_epoch(
 ) -> tuple[TrainState, Position]:
     start = last_save = time.monotonic()
     begun = position
-    step = int(state.step)
+    step, skipped = int(state.step), position.totals.skipped
     batches = trainer.train.epoch(position.epoch, start=position.batch)
-    batch = next(batches, None)
+    timing = trainer.meter.timing
+    with timing("input"):
+        batch = next(batches, None)
     while batch is not None:
-        state, totals = trainer.train_step(state, batch)
-        batch = next(batches, None)  # prepared here while the device is at work
+        with timing("step"):
+            state, totals = trainer.train_step(state, batch)
+        with timing("input"):
+            current, batch = batch, next(batches, None)  # the next is prepared here while the device is at work
         step += 1
-        position = position._replace(
-            batch=position.batch + 1,
-            totals=position.totals.plus(totals),
-            window=position.window.plus(totals),
-            seconds=begun.seconds + time.monotonic() - start,
-        )
-        if not math.isfinite(position.totals.loss):
-            raise InputError(f"step {step}: the loss is not finite; try a lower optim.learning_rate in a new run_dir")
+        with timing("step"):
+            position = position._replace(
+                batch=position.batch + 1,
+                totals=position.totals.plus(totals),
+                window=position.window.plus(totals),
+                seconds=begun.seconds + time.monotonic() - start,
+            )
+        if trainer.profile:
+            trainer.profile.step_done()
+        if position.totals.skipped > skipped:
+            skipped = position.totals.skipped
+            position = position._replace(skipped=position.skipped + 1)
+            _report_skipped(trainer, step, position.skipped, current)
         rate = (position.totals.tokens - begun.totals.tokens) / (position.seconds - begun.seconds)
-        if step % LOG_EVERY_STEPS == 0:
+        if step % LOG_EVERY_STEPS == 0 and position.window.examples:
             _record(trainer, step, position, "train", position.window, tokens_per_second=round(rate, 1))
             position = position._replace(window=Totals())
-        display.update(step, _describe(f"epoch {position.epoch + 1}/{trainer.num_epochs}", position.totals, rate))
+        display.update(step, _describe(_place(trainer, step, position), position.totals, rate))
         if batch is None or step == trainer.num_steps:
             break  # validation comes next, and a save after it: the two are one
         due = time.monotonic() - last_save >= trainer.checkpoint_every_seconds
-        if due or guard.signal_number is not None:
-            trainer.checkpoints.save_latest(state, position)
+        if trainer.checkpoint_every_steps:
+            due |= step % trainer.checkpoint_every_steps == 0
+        # All processes save and stop at the same step, also if it is due, or the signal came, at one alone.
+        due, signal_number = largest(due, guard.signal_number or 0)
+        if due or signal_number:
+            with timing("saving"):
+                trainer.checkpoints.save_latest(state, position)
             last_save = time.monotonic()
-        guard.raise_if_set()
+        _stop_if_asked(trainer, signal_number)
     return state, position
 
 
-def _validate(trainer: Trainer, state: TrainState, position: Position, display: ProgressDisplay) -> Position:
+def _report_skipped(trainer: Trainer, step: int, count: int, batch: Batch) -> None:
+    indices = ", ".join(map(str, sorted(batch.indices[batch.indices >= 0])))
+    what = f"step {step}: the loss or its gradient is not finite (training examples {indices}, from 0)"
+    if count > trainer.skip_nonfinite:
+        raise InputError(
+            f"{what}, and optim.skip_nonfinite is {trainer.skip_nonfinite}; look at these examples, or try a lower "
+            "optim.learning_rate or a higher optim.skip_nonfinite in a new run_dir"
+        )
+    logger.warning("%s; skipped, %d of at most %d", what, count, trainer.skip_nonfinite)
+
+
+def _stop_if_asked(trainer: Trainer, signal_number: int) -> None:
+    if signal_number:
+        trainer.checkpoints.wait()  # while a second signal still ends the process
+        raise Interrupted(signal_number)
+
+
+def _validate(
+    trainer: Trainer, state: TrainState, position: Position, display: ProgressDisplay
+) -> tuple[TrainState, Position]:
     start = time.monotonic()
     step = int(state.step)
-    totals = trainer.evaluate(state.parameters, trainer.validation.in_order()).totals
+    parameters = evaluated_parameters(state.optimizer, state.parameters)
+    with trainer.meter.timing("evaluation"):
+        totals = trainer.evaluate(parameters, trainer.validation.in_order()).totals
     seconds = position.seconds + time.monotonic() - start
+    if not math.isfinite(totals.loss):
+        raise InputError(
+            f"step {step}: the validation loss is not finite; try a lower optim.learning_rate in a new run_dir"
+        )
     best_loss = math.inf if position.best_loss is None else position.best_loss
     is_best = totals.mean_loss < best_loss
     trained = position.totals
-    position = position._replace(seconds=seconds)
+    position = position._replace(seconds=seconds, epochs_without_best=position.epochs_without_best + 1)
     if is_best:
-        trainer.checkpoints.save_best(step, state.parameters)
-        position = position._replace(best_loss=totals.mean_loss, best_step=step)
+        with trainer.meter.timing("saving"):
+            trainer.checkpoints.save_best(step, parameters)
+        position = position._replace(best_loss=totals.mean_loss, best_step=step, epochs_without_best=0)
+    scale = learning_rate_scale(state.optimizer)
+    state = state._replace(optimizer=trainer.optimizer.validated(state.optimizer, totals.mean_loss))
     _record(
         trainer, step, position, "validation", totals, train_loss=trained.mean_loss, train_accuracy=trained.accuracy
     )
-    draw_curves(trainer.folder.read_metrics(), trainer.folder.curves, trainer.folder.path.name)
+    if is_first():
+        draw_curves(trainer.folder.read_metrics(), trainer.folder.curves, trainer.folder.path.name)
     display.print(
-        f"epoch {position.epoch + 1}/{trainer.num_epochs} done after {format_duration(seconds)}: "
+        f"{_place(trainer, step, position)} done after {format_duration(seconds)}: "
         f"{_describe('train', trained)}; {_describe('validation', totals)}{', the best so far' if is_best else ''}"
     )
-    return position._replace(epoch=position.epoch + 1, batch=0, totals=Totals())
+    if learning_rate_scale(state.optimizer) != scale:
+        display.print(f"step {step}: a plateau, the learning rate is cut")
+    return state, position._replace(epoch=position.epoch + 1, batch=0, totals=Totals())
 
 
 def _record(trainer: Trainer, step: int, position: Position, split: str, totals: Totals, **extra: float) -> None:
-    trainer.folder.append_metrics(
-        {
-            "step": step,
-            "epoch": position.epoch + 1,
-            "split": split,
-            "loss": totals.mean_loss,
-            "accuracy": totals.accuracy,
-            "seconds": round(position.seconds, 2),
-            **extra,
-        }
-    )
+    if not is_first():
+        return
+    record = {
+        "step": step,
+        "epoch": position.epoch + 1,
+        "split": split,
+        "loss": totals.mean_loss,
+        "accuracy": totals.accuracy,
+        "seconds": round(position.seconds, 2),
+        **extra,
+    }
+    trainer.folder.append_metrics(record)
+    if trainer.events:
+        trainer.events.write(record)
+
+
+def _progress(trainer: Trainer, step: int) -> ProgressDisplay:
+    return ProgressDisplay(total=trainer.num_steps, completed=step, shown=is_first())
+
+
+def _place(trainer: Trainer, step: int, position: Position) -> str:
+    return f"step {step}, epoch {position.epoch + 1}/{trainer.num_epochs}"
 
 
 def _describe(name: str, totals: Totals, tokens_per_second: float | None = None) -> str:
@@ -147,12 +224,12 @@ def resume(trainer: Trainer, like: TrainState) -> tuple[TrainState, Position] | 
       like: a state with the shapes and dtypes that are expected.
     """
     restored = trainer.checkpoints.restore_latest(like)
+    step = int(restored[0].step) if restored else -1
+    if is_first():
+        trainer.folder.rewind_metrics(step)
     if restored is None:
-        trainer.folder.rewind_metrics(-1)
         return None
     state, position = restored
-    step = int(state.step)
-    trainer.folder.rewind_metrics(step)
     logger.info(
         "resuming at step %d of %d (epoch %d of %d) from %s",
         step, trainer.num_steps, min(position.epoch + 1, trainer.num_epochs), trainer.num_epochs, trainer.folder.path,

@@ -16,12 +16,13 @@ class ProgressDisplay:
     Args:
       total: units of work in all.
       completed: units done before (a resumed run).
+      shown: False says nothing at all, as where another process speaks for all.
     """
 
-    def __init__(self, *, total: int, completed: int = 0):
+    def __init__(self, *, total: int, completed: int = 0, shown: bool = True):
         self._total = total
         self._first = completed
-        self._console = Console(file=sys.stderr, highlight=False)
+        self._console = Console(file=sys.stderr, highlight=False, quiet=not shown)
         self._bar: Progress | None = None
         if self._console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())

@@ -1,12 +1,17 @@
-"""The folder of a run: its files, each written whole or not at all."""
+"""The folder of a run: its files, each written whole or not at all, by one process at a time."""
 
+import fcntl
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from jaxrnn.errors import InputError
 from jaxrnn.files import replacing
+
+METRICS = {"step": int, "split": str, "loss": int | float, "accuracy": int | float}  # in every line
 
 
 class RunFolder:
@@ -27,24 +32,32 @@ class RunFolder:
         self.result = path / "result.json"
 
     @classmethod
-    def create(cls, path: Path) -> "RunFolder":
-        """Makes the folder, or takes one that is empty or holds a run.
+    @contextmanager
+    def create(cls, path: Path) -> Iterator["RunFolder"]:
+        """Makes the folder, or takes one that is empty or holds a run; while entered, no other process trains in it.
 
         Raises:
-          InputError: it cannot be made or written, or holds something else.
+          InputError: it cannot be made or written, is in use, or holds something else.
         """
         folder = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            probe = path / ".writable"
-            probe.touch()
-            probe.unlink()
+            foreign = next((each for each in path.rglob("*") if each.is_symlink() or not _is_plain(each)), None)
+            if foreign:
+                raise InputError(
+                    f"run_dir {path}: {foreign.relative_to(path)} is a link or no plain file, and a run writes to its "
+                    "own folder alone; remove it, or choose another run_dir"
+                )
+            lock = (path / ".lock").open("a+")
             names = {child.name for child in path.iterdir() if not child.name.startswith(".")}
         except OSError as error:
             raise InputError(f"run_dir {path}: cannot be written ({error.strerror}); choose another run_dir") from error
-        if names and folder.config.name not in names:
-            raise InputError(f"run_dir {path}: holds other files and no config.toml; choose another run_dir")
-        return folder
+        with lock:
+            _lock(lock, path)
+            # config.toml is the last of the three that describe a run: a kill may have come before it.
+            if folder.config.name not in names and not names <= {folder.labels.name, folder.vocabulary.name}:
+                raise InputError(f"run_dir {path}: holds other files and no config.toml; choose another run_dir")
+            yield folder
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -55,7 +68,7 @@ class RunFolder:
         """
         folder = cls(path)
         for file in (folder.config, folder.vocabulary, folder.labels, folder.checkpoints):
-            if not file.exists():
+            if not (file.is_dir() if file == folder.checkpoints else file.is_file()):
                 raise InputError(f"{path}: expected the folder of a run, but it has no {file.name}")
         return folder
 
@@ -80,17 +93,52 @@ class RunFolder:
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with self.metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise InputError(f"{self.metrics}: cannot be written ({error.strerror})") from error
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl. A last line that a kill cut short is left out."""
-        if not self.metrics.exists():
-            return []
-        lines = self.metrics.read_text(encoding="utf-8").split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+        return [record for _, record in self._metrics()]
 
     def rewind_metrics(self, step: int) -> None:
         """Drops what metrics.jsonl says of later steps: the resumed run will say it again."""
-        kept: Sequence[dict[str, Any]] = [record for record in self.read_metrics() if record["step"] <= step]
-        self.write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))
+        self.write_text(
+            self.metrics, "".join(f"{line}\n" for line, record in self._metrics() if record["step"] <= step)
+        )
+
+    def _metrics(self) -> list[tuple[str, dict[str, Any]]]:
+        """The lines and what they hold."""
+        if not self.metrics.exists():
+            return []
+        lines = self.metrics.read_bytes().split(b"\n")[:-1]
+        found = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                record = json.loads(line)
+                if not all(isinstance(record[key], kind) for key, kind in METRICS.items()):
+                    raise ValueError
+            except (ValueError, LookupError, TypeError, RecursionError) as error:
+                raise InputError(f"{self.metrics}: line {number} is damaged; mend it or take the line out") from error
+            found.append((line.decode(), record))
+        return found
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() or path.is_dir()
+
+
+def _lock(lock: TextIO, path: Path) -> None:
+    """Takes the lock, which the kernel frees when the process ends, however it does."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        raise InputError(
+            f"run_dir {path}: is in use by process {lock.read().strip()}; wait for it, or choose another run_dir"
+        ) from None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()

@@ -1,6 +1,7 @@
 """One step of training and one of evaluation: pure jitted functions of a flat dictionary of parameters."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -12,6 +13,7 @@ from jax import Array
 
 from jaxrnn.data import Batch
 from jaxrnn.tasks import classification_loss, predicted_class
+from jaxrnn.training.devices import Devices, Rows
 
 Parameters = dict[str, Array]
 
@@ -23,6 +25,7 @@ class Totals(NamedTuple):
     correct: Any = 0
     examples: Any = 0
     tokens: Any = 0
+    skipped: Any = 0  # steps left out of the other sums, as their loss or gradient was not finite
 
     def plus(self, other: "Totals") -> "Totals":
         """The sums over both, as numbers of Python: float64 and integers of any size."""
@@ -72,31 +75,58 @@ def split_model(model: nnx.Module) -> SplitModel:
 
 
 def make_train_step(
-    model: SplitModel, optimizer: optax.GradientTransformation, seed: int
+    model: SplitModel,
+    optimizer: optax.GradientTransformation,
+    seed: int,
+    *,
+    devices: Devices | None = None,
+    label_smoothing: float = 0.0,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Totals]]:
     """The jitted training step; the state that it is given is used up (donated).
 
-    Dropout's random numbers depend on the seed and the number of the step alone, so a resumed run draws the same.
-    """
+    Dropout's random numbers depend on the seed and the number of the step alone, so a resumed run draws the same, on
+    any number of devices. A step whose loss or gradient is not finite changes nothing but that number, and says so in
+    its totals, which are of the loss without smoothing, to compare with validation's.
 
-    @jax.jit(donate_argnums=0)
-    def train_step(
-        state: TrainState, tokens: Array, lengths: Array, labels: Array, weights: Array
-    ) -> tuple[TrainState, Totals]:
+    Args:
+      model: the model, taken apart.
+      optimizer: what turns gradients into updates.
+      seed: of dropout.
+      devices: where the state is; None: the first device alone.
+      label_smoothing: see `classification_loss`.
+    """
+    devices = devices or Devices.of(1)
+
+    @jax.jit(donate_argnums=0, static_argnums=2)
+    def train_step(state: TrainState, rows: Rows, batch_size: int) -> tuple[TrainState, Totals]:
+        tokens, lengths, labels, weights = (part[:batch_size] for part in rows)
+
         def mean_loss(parameters: Parameters) -> tuple[Array, Totals]:
             key = jax.random.fold_in(jax.random.key(seed), state.step)
             network = model.merge(parameters)
             network.train()
             logits = network(tokens, lengths, rngs=nnx.Rngs(dropout=key))
             totals = _totals(logits, lengths, labels, weights)
-            return totals.loss / totals.examples, totals
+            minimised = totals.loss
+            if label_smoothing:
+                minimised = _sum(classification_loss(logits, labels, label_smoothing=label_smoothing), weights)
+            return minimised / totals.examples, totals
 
         gradients, totals = jax.grad(mean_loss, has_aux=True)(state.parameters)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
         parameters = cast(Parameters, optax.apply_updates(state.parameters, updates))
-        return TrainState(state.step + 1, parameters, optimizer_state), totals
+        after = TrainState(state.step + 1, parameters, optimizer_state)
+        finite = jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves((totals.loss, gradients))]).all()
+        before = state._replace(step=after.step)
+        skipped = jax.tree.map(jnp.zeros_like, totals)._replace(skipped=jnp.ones((), jnp.int32))
+        after, totals = jax.tree.map(partial(jnp.where, finite), (after, totals), (before, skipped))
+        return devices.keep(after), devices.copied(totals)
 
-    return lambda state, batch: train_step(state, batch.tokens, batch.lengths, batch.labels, batch.weights)
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Totals]:
+        with jax.set_mesh(devices.mesh):
+            return train_step(state, devices.put_rows(batch), len(batch.indices))
+
+    return step
 
 
 class Evaluation(NamedTuple):
@@ -106,22 +136,30 @@ class Evaluation(NamedTuple):
     logits: np.ndarray
 
 
-def make_evaluate(model: SplitModel) -> Callable[[Parameters, Iterable[Batch]], Evaluation]:
-    """The evaluation of parameters on batches, without dropout; compiled once for each shape of batch."""
+def make_evaluate(
+    model: SplitModel, *, devices: Devices | None = None
+) -> Callable[[Parameters, Iterable[Batch]], Evaluation]:
+    """The evaluation of parameters on batches, without dropout; compiled once for each shape of batch.
 
-    @jax.jit
-    def forward(
-        parameters: Parameters, tokens: Array, lengths: Array, labels: Array, weights: Array
-    ) -> tuple[Array, Totals]:
+    Args:
+      model: the model, taken apart.
+      devices: where the parameters are; None: the first device alone.
+    """
+    devices = devices or Devices.of(1)
+
+    @jax.jit(static_argnums=2)
+    def forward(parameters: Parameters, rows: Rows, batch_size: int) -> tuple[Array, Totals]:
+        tokens, lengths, labels, weights = (part[:batch_size] for part in rows)
         network = model.merge(parameters)
         network.eval()
         logits = network(tokens, lengths)
-        return logits, _totals(logits, lengths, labels, weights)
+        return devices.copied((logits, _totals(logits, lengths, labels, weights)))
 
     def evaluate(parameters: Parameters, batches: Iterable[Batch]) -> Evaluation:
         totals, indices, logits = Totals(), [], []
         for batch in batches:
-            batch_logits, batch_totals = forward(parameters, batch.tokens, batch.lengths, batch.labels, batch.weights)
+            with jax.set_mesh(devices.mesh):
+                batch_logits, batch_totals = forward(parameters, devices.put_rows(batch), len(batch.indices))
             real = batch.indices >= 0
             indices.append(batch.indices[real])
             logits.append(np.asarray(batch_logits)[real])
@@ -131,11 +169,16 @@ def make_evaluate(model: SplitModel) -> Callable[[Parameters, Iterable[Batch]], 
     return evaluate
 
 
+def _sum(losses: Array, weights: Array) -> Array:
+    return jnp.where(weights > 0, losses, 0).sum()
+
+
 def _totals(logits: Array, lengths: Array, labels: Array, weights: Array) -> Totals:
     real = weights > 0
     return Totals(
-        loss=jnp.where(real, classification_loss(logits, labels), 0).sum(),
+        loss=_sum(classification_loss(logits, labels), weights),
         correct=(real & (predicted_class(logits) == labels)).sum(dtype=jnp.int32),
         examples=real.sum(dtype=jnp.int32),
         tokens=lengths.sum(dtype=jnp.int32),
+        skipped=jnp.zeros((), jnp.int32),
     )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from core_cases import CELLS, assert_trees_close, draw_params, draw_state, run, run_and_pull
-from jax.sharding import Mesh
+from jax.sharding import AxisType, Mesh
 from jax.sharding import PartitionSpec as P
 
 from jaxrnn import core
@@ -132,6 +132,24 @@ def test_sharded_over_rows_and_over_hidden_units(name):
     assert_trees_close(actual, expected, TOLERANCE)
     y, _ = unroll(x, params, state, jnp.asarray(LENGTHS))
     assert y.sharding.shard_shape(y.shape) == (TIME, BATCH // 2, HIDDEN // 2)
+
+
+def test_rows_divided_by_the_partitioner_stay_where_they_are():
+    """Without `shard_map` too: devices send each other gradients of weights, and no activations."""
+    x, params, state = draw("lstm")
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
+    x, state = (
+        jax.device_put(tree, jax.sharding.NamedSharding(mesh, spec))
+        for tree, spec in ((x, P(None, "data")), (state, P("data")))
+    )
+    gradient = jax.jit(jax.grad(lambda params, x, state: loss_of("lstm", x, params, state)))
+    expected = gradient(params, *draw("lstm")[::2])
+    params = jax.device_put(params, jax.sharding.NamedSharding(mesh, P()))
+    with jax.set_mesh(mesh):
+        program = gradient.lower(params, x, state).compile().as_text()
+        assert_trees_close(gradient(params, x, state), expected, TOLERANCE)
+    assert "all-reduce" in program
+    assert "all-gather" not in program
 
 
 def test_without_a_state_inside_shard_map():

@@ -1,0 +1,70 @@
+"""What a run costs: seconds by activity, compilations, memory."""
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import jax
+
+Activity = Literal["input", "step", "evaluation", "saving"]
+
+COMPILATION = "/jax/core/compile/backend_compile_duration"
+
+
+class Meter:
+    """Counts from its making until `close`.
+
+    "input" is the making of batches, which the devices need not wait for; "step" is the rest of a step, for the most
+    part waiting for the devices; "saving" is what saving takes before it goes on in the background.
+    """
+
+    def __init__(self) -> None:
+        self._seconds: dict[Activity, float] = dict.fromkeys(("input", "step", "evaluation", "saving"), 0.0)
+        self._compilations: list[float] = []
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+
+    def _listen(self, event: str, duration_secs: float, **_: str | int) -> None:
+        if event == COMPILATION:
+            self._compilations.append(duration_secs)
+
+    @contextmanager
+    def timing(self, activity: Activity) -> Iterator[None]:
+        """Adds the time inside to an activity's."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[activity] += time.monotonic() - start
+
+    def summary(self) -> dict[str, Any]:
+        """Seconds of each activity and of compiling, compilations, and bytes of memory at the peak.
+
+        A device's memory is None where JAX does not tell it, as on a CPU.
+        """
+        peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in jax.local_devices()]
+        unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+        return {
+            **{f"seconds_{name}": round(seconds, 2) for name, seconds in self._seconds.items()},
+            "seconds_compiling": round(sum(self._compilations), 2),
+            "compilations": len(self._compilations),
+            "peak_host_bytes": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+            "peak_device_bytes": max((peak for peak in peaks if peak is not None), default=None),
+        }
+
+    def close(self) -> None:
+        """Counts no more."""
+        jax.monitoring.unregister_event_duration_listener(self._listen)
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """A summary as a line of text."""
+    activities = (f"{name} {summary[f'seconds_{name}']:.1f} s" for name in ("input", "step", "evaluation", "saving"))
+    on_devices = summary["peak_device_bytes"]
+    devices = "" if on_devices is None else f" and {on_devices / 2**30:.2f} GiB on a device"
+    return (
+        f"{', '.join(activities)}; {summary['compilations']} compilations in {summary['seconds_compiling']:.1f} s; "
+        f"peak memory {summary['peak_host_bytes'] / 2**30:.2f} GiB{devices}"
+    )

@@ -1,0 +1,108 @@
+"""Several processes that train one model: how they find each other, agree, and end together.
+
+Every process runs the same program on its share of each batch; the first one writes the run's folder.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from jaxrnn.errors import InputError
+
+CONNECT_SECONDS = 300  # hosts of a cluster may start minutes apart
+HEARTBEAT_SECONDS = 30  # a process that is silent for so long is dead, and the others end
+
+
+def connect(*, coordinator: str | None, num_processes: int | None, process: int | None) -> None:
+    """Joins the other processes; must come before anything else that uses JAX.
+
+    What is None is taken from the environment: JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID. Without a
+    coordinator in either place this process is alone.
+
+    Args:
+      coordinator: host:port where the first process listens; "auto": as Slurm, Open MPI or a Cloud TPU says.
+      num_processes: in all.
+      process: the number of this one, from 0.
+
+    Raises:
+      InputError: a value is missing or wrong, or not all processes came.
+    """
+    coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    if coordinator is None:
+        return
+    if coordinator == "auto":
+        coordinator = None
+    else:
+        num_processes = _from_environment("num_processes", num_processes, "JAX_NUM_PROCESSES")
+        process = _from_environment("process", process, "JAX_PROCESS_ID")
+        if not process < num_processes:
+            raise InputError(f"devices.process: expected 0 to {num_processes - 1}, got {process}")
+        if not coordinator.rpartition(":")[2].isdecimal():
+            raise InputError(f"devices.coordinator: expected host:port, got {coordinator!r}")
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            num_processes,
+            process,
+            initialization_timeout=CONNECT_SECONDS,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        )
+    except (RuntimeError, ValueError) as error:  # JAX's own are RuntimeErrors
+        raise InputError(f"devices.coordinator: the processes did not come together ({_first_line(error)})") from error
+
+
+def is_first() -> bool:
+    """Whether this process writes the run's folder and speaks to the user."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(name: str) -> None:
+    """Returns once every process has come to the place of this name."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def largest(*values: int) -> tuple[int, ...]:
+    """Each value's largest over all processes, so that all decide the same."""
+    if jax.process_count() == 1:
+        return values
+    return tuple(map(int, multihost_utils.process_allgather(np.array(values, np.int32)).max(axis=0)))
+
+
+@contextmanager
+def ending_together() -> Iterator[None]:
+    """An error of one process among several ends it at once: the others find it gone, and end too.
+
+    Cleaning up, as at a usual exit, would wait for processes that may be dead. What was saved before stays whole.
+    """
+    try:
+        yield
+    except Exception as error:
+        if jax.process_count() == 1:
+            raise
+        if isinstance(error, InputError):
+            message, status = " ".join(str(error).split()), 2
+        else:
+            message, status = (
+                f"another process of this run has ended, or cannot be reached ({_first_line(error)}); "
+                "start all of them again with the same command, and they go on from the latest checkpoint",
+                1,
+            )
+        print(f"error: process {jax.process_index()} of {jax.process_count()}: {message}", file=sys.stderr, flush=True)
+        os._exit(status)
+
+
+def _from_environment(key: str, value: int | None, variable: str) -> int:
+    text = os.environ.get(variable) if value is None else str(value)
+    if text is None or not text.isdecimal():
+        raise InputError(f"devices.{key}: expected a number here or in {variable}, got {text or 'none'}")
+    return int(text)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).partition("\n")[0][:200]
