@@ -20,7 +20,7 @@ from jaxrnn import build, convert
 from jaxrnn.config import Config, load_config
 from jaxrnn.data import Batch, BucketedBatches, choose_boundaries
 from jaxrnn.tasks import classification_loss
-from jaxrnn.training import TrainState, make_train_step, split_model
+from jaxrnn.training import Devices, TrainState, make_train_step, split_model
 from jaxrnn.training.step import Totals
 
 CONFIG = Path(__file__).parent.parent / "configs" / "imdb_bilstm.toml"
@@ -51,7 +51,7 @@ def make_epoch(
     """
     config = load_config(CONFIG, [*overrides, *([] if data is None else [f"data.source={data}"])])
     if data is not None:
-        built = build.build_data(config)
+        built = build.build_data(config, Devices.of(1))
         num_tokens, batches = len(built.vocabulary), list(built.train.epoch(0))
     else:
         num_tokens, batches = config.data.vocabulary_size + 2, _random_batches(config, num_reviews)
@@ -87,7 +87,8 @@ class OurProgram:
         self.model = build.build_model(epoch.config, num_tokens=epoch.num_tokens, num_classes=2)
         self.split = split_model(self.model)
         self.weights = convert.to_torch(self.model)
-        optimizer = build.build_optimizer(epoch.config)
+        num_steps = epoch.config.train.epochs * len(epoch.batches)
+        optimizer = build.build_optimizer(epoch.config, num_steps=num_steps).transformation
         self.step = make_train_step(self.split, optimizer, epoch.config.seed)
         self.state = TrainState.initial(self.split.parameters, optimizer)
 

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 DEVICES = (1, 2, 4, 8)
 BATCH, TOKENS, WORDS = 64, 256, 25_002
@@ -93,7 +94,7 @@ def main() -> None:
     if options.measure:
         print(json.dumps(measure(options.measure)))
         return
-    rows = {str(count): {"seconds": []} for count in DEVICES}
+    rows: dict[str, dict[str, Any]] = {str(count): {"seconds": []} for count in DEVICES}
     for _ in range(options.rounds):
         for count, row in rows.items():
             found = in_process(int(count), options.steps)

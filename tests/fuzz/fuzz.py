@@ -257,7 +257,7 @@ def main() -> None:
     for name, part in report.items():
         print(f"{name}: {part}")
     if options.out:
-        sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+        sys.path.insert(0, str(Path(__file__).parents[2]))
         from benchmarks.environment import environment
 
         words = (

@@ -110,7 +110,9 @@ def contents(run_dir: Path) -> dict:
     vocabulary = Vocabulary.load(run_dir / "vocabulary.txt")
     model = split_model(build.build_model(config, num_tokens=len(vocabulary), num_classes=len(labels)))
     checkpoints = Checkpoints(run_dir / "checkpoints", read_only=True)
-    restored = checkpoints.restore_latest(TrainState.initial(model.parameters, build.build_optimizer(config)))
+    restored = checkpoints.restore_latest(
+        TrainState.initial(model.parameters, build.build_optimizer(config, num_steps=1).transformation)
+    )
     assert restored is not None
     state, position = restored
     best, best_step = checkpoints.restore_best(model.parameters)
@@ -182,7 +184,7 @@ def main() -> None:
 
 def write(out: Path, runs: list[dict], options: argparse.Namespace) -> None:
     """The log so far, as JSON."""
-    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+    sys.path.insert(0, str(Path(__file__).parents[2]))
     from benchmarks.environment import environment
 
     kills = [kill for run in runs for kill in run["kills"]]
