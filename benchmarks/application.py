@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.agreement import check
 from benchmarks.cases import draw_imdb_lengths
-from benchmarks.device import on_gpu, torch_device
+from benchmarks.device import set_precision, torch_device
 from benchmarks.timing import compared, in_turns
 from jaxrnn import build, convert
 from jaxrnn.config import Config, load_config
@@ -162,8 +162,7 @@ def _torch_programs(epoch: Epoch, ours: OurProgram, *, packed: bool) -> tuple[di
     expected = ours.gradients(small)
     for name, is_packed in names.items():
         programs[name] = Program(epoch.config, ours.weights, packed=is_packed, device=torch_device())
-        precision = "tensorfloat32" if on_gpu() else "float32"
-        check(f"application: {name}", programs[name].gradients(small), expected, precision=precision)
+        check(f"application: {name}", programs[name].gradients(small), expected, precision=set_precision())
     return programs, {}
 
 

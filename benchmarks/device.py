@@ -1,6 +1,9 @@
 """The device, and what both sides must be told alike."""
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 
 
 def on_gpu() -> bool:
@@ -9,17 +12,22 @@ def on_gpu() -> bool:
 
 
 def set_precision() -> str:
-    """Float32 products: TF32 on a GPU, in JAX and in PyTorch; returns what they are."""
-    if not on_gpu():
-        return "float32"
-    jax.config.update("jax_default_matmul_precision", "tensorfloat32")
+    """What JAX makes of float32 products, tried out, and the same for PyTorch; TF32 is JAX's choice on a GPU."""
+    slightly_over_one = jnp.full((256, 256), 1 + 2**-13)  # TF32 has 10 bits after the point
+    rounded = bool((slightly_over_one @ jnp.eye(256) == 1).all())
+    torch = _torch()
+    if torch is not None:
+        torch.backends.cuda.matmul.allow_tf32 = rounded
+        torch.backends.cudnn.allow_tf32 = rounded
+    return "tensorfloat32" if rounded else "float32"
+
+
+def _torch() -> Any | None:
     try:
         import torch
     except ImportError:
-        return "tensorfloat32"
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = True
-    return "tensorfloat32"
+        return None
+    return torch
 
 
 def torch_device() -> str:

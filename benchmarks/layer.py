@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.agreement import check, difference
 from benchmarks.cases import Case
-from benchmarks.device import on_gpu
+from benchmarks.device import set_precision
 from benchmarks.matrix import product_seconds
 from benchmarks.peers import PEERS, Runner
 from benchmarks.peers.runner import CannotServeError
@@ -80,7 +80,7 @@ def _check(
     case: Case, runners: dict[str, Runner], absent: dict[str, str], passes: Iterable[str]
 ) -> dict[str, dict[str, float]]:
     """The differences by peer; takes out those that only claim to compute in bfloat16."""
-    precision = "tensorfloat32" if on_gpu() and case.dtype == "float32" else case.dtype
+    precision = set_precision() if case.dtype == "float32" else case.dtype
     ours: dict[str, dict[str, np.ndarray]] = {}
     differences: dict[str, dict[str, float]] = {}
     wide = _float32_outputs(case) if case.dtype == "bfloat16" else None

@@ -131,7 +131,7 @@ class DevicesConfig:
     per_process: int | None = _option(None, "devices of each process to use; none: all", COUNT)
     model_parallel: int = _option(1, "devices that hold one copy of the weights between them", COUNT)
     divide: Literal["embedding", "hidden", "both"] = _option("embedding", "what those devices divide")
-    coordinator: str | None = _option(None, "host:port of the first process; auto: as Slurm or MPI says", TEXT)
+    coordinator: str | None = _option(None, "host:port of the first process; auto: by Slurm or MPI", TEXT)
     num_processes: int | None = _option(None, "processes that train together", COUNT)
     process: int | None = _option(None, "number of this process, from 0", NOT_NEGATIVE_COUNT)
 
