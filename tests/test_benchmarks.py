@@ -96,7 +96,8 @@ def test_the_smoke_run_and_its_report(tmp_path):
     assert result["environment"]["versions"].keys() >= {"jax", "flax", "numpy"}
     assert report.main([str(tmp_path)]) == 0
     text = (tmp_path / "REPORT.md").read_text()
-    for shown in (TINY.name, "## Targets", "the input pipeline takes".capitalize(), "growth.png"):
+    headings = ["Targets", "The layer", "Padding", "The reference application's training", "Growth of forward"]
+    for shown in (TINY.name, "The input pipeline takes", "growth.png", *(f"\n## {heading}" for heading in headings)):
         assert shown in text
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("layer.png", "growth.png"))
 
