@@ -118,8 +118,8 @@ def contents(run_dir: Path) -> dict:
     best, best_step = checkpoints.restore_best(model.parameters)
     checkpoints.close()
 
-    def untimed(record: dict) -> dict:
-        return {key: value for key, value in record.items() if "second" not in key}
+    def untimed(record: dict) -> dict:  # without what a start after a kill takes anew
+        return {key: value for key, value in record.items() if "second" not in key and key != "last_start"}
 
     def arrays(tree) -> dict:
         leaves, _ = jax.tree.flatten_with_path(tree)
