@@ -118,7 +118,9 @@ def test_another_config_in_the_same_folder_is_refused(run_dir, arguments):
         train.main(arguments(run_dir, "model.hidden=9"))
 
 
-@pytest.mark.parametrize("stop_at", [3, 8, 16, 24])  # inside an epoch, and at the end of each (8 steps)
+@pytest.mark.parametrize(
+    "stop_at", [3, pytest.param(8, marks=pytest.mark.slow), 16, pytest.param(24, marks=pytest.mark.slow)]
+)  # inside an epoch, and at the end of each (8 steps)
 def test_a_stopped_run_goes_on_to_the_same_end(run_dir, arguments, tmp_path, monkeypatch, capsys, caplog, stop_at):
     make_train_step = train.make_train_step
 
@@ -269,11 +271,16 @@ def test_predict_reads_lines_of_any_bytes(run_dir):
     labels = [line.split("\t")[0] for line in done.stdout.decode().split("\n")[:-1]]
     assert len(labels) == 4  # the second is an empty text
     assert (labels[0], labels[2], labels[3]) == ("bad", "good", "good")
+
+
+@pytest.mark.slow
+def test_predict_takes_a_text_of_any_bytes_or_none(run_dir):
     done = command("predict", run_dir, b"lovely \xff")
     assert (done.returncode, done.stdout[:5]) == (0, b"good\t")
     assert command("predict", run_dir, input=b"").stdout == b""
 
 
+@pytest.mark.slow
 def test_ctrl_c_of_a_real_process(run_dir, arguments, tmp_path):
     """Stopped by a signal from outside while it trains, then started again by the same command."""
     words = [sys.executable, "-m", "jaxrnn.train", *arguments(tmp_path / "run", "train.checkpoint_every_seconds=0")]

@@ -98,7 +98,13 @@ def test_eight_devices_train_the_quickstart_as_one_does(words, one_device, tmp_p
     assert_agrees(tmp_path / "run", one_device)
 
 
-@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
+def test_two_processes_train_the_quickstart_as_one_device_does(words, one_device, tmp_path):
+    assert wait(start_two(words(tmp_path / "run"), tmp_path), time.monotonic() + DEADLINE_SECONDS) == [0, 0]
+    assert_agrees(tmp_path / "run", one_device)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
 def test_two_processes_one_of_which_is_killed(words, one_device, tmp_path, victim):
     """The other ends within a minute and says why; started again, they end where one undisturbed device does."""
     run_dir = tmp_path / "run"

@@ -152,6 +152,7 @@ assert predict.main([run_dir, "a dull film"]) == 0
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_unpickled(arguments, tmp_path):
     """A whole run, a resume, evaluate and predict in a process that cannot unpickle."""
     words = arguments(tmp_path / "run", f"data.cache_dir={tmp_path}", "train.epochs=1")
