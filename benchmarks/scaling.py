@@ -100,11 +100,11 @@ def main() -> None:
             found = in_process(int(count), options.steps)
             row["seconds"] += found.pop("seconds")
             row |= found
-    print("| devices | a step, median | all | all-reduced |\n|---|---|---|---|")
+    print("| devices | a step, median | all | bytes sent |\n|---|---|---|---|")
     for count, row in rows.items():
         row["median_seconds"] = statistics.median(row["seconds"])
         low, high = min(row["seconds"]), max(row["seconds"])
-        sent = row["collective_bytes"]
+        sent = ", ".join(f"{kind} {size:,}" for kind, size in row["collective_bytes"].items())
         print(f"| {count} | {row['median_seconds']:.2f} s | {low:.2f} to {high:.2f} s | {sent} |")
 
     from benchmarks.environment import environment

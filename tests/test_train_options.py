@@ -94,7 +94,7 @@ def test_the_average_is_what_is_validated_and_kept(arguments, tmp_path, monkeypa
     assert train.main(arguments(averaged, "train.epochs=1", "optim.ema_decay=0.9")) == 0
     saved = parameters_of(averaged)
     assert all(np.array_equal(saved[name], last["validated"][name]) for name in saved)
-    assert not np.array_equal(saved["head.kernel"], parameters_of(plain)["head.kernel"])
+    assert np.abs(saved["head.kernel"] - parameters_of(plain)["head.kernel"]).max() > 1e-3
     # The same steps were taken, by a program that XLA may have rounded differently.
     losses = [metrics_of(path)[0]["train_loss"] for path in (averaged, plain)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)

@@ -114,12 +114,13 @@ def test_schedules(schedule, warmup, expected):
     np.testing.assert_allclose(-np.diff([-1.0, *values]) / RATE, expected, rtol=1e-5)
 
 
-def test_accumulation_is_one_update_by_the_mean_clipped_and_scheduled():
+@pytest.mark.parametrize("max_grad_norm", [None, 0.5])
+def test_accumulation_is_one_update_by_the_mean_clipped_and_scheduled(max_grad_norm):
     steps = gradients(7)  # the last one begins an update that never comes
-    accumulated = make(accumulate_steps=3, max_grad_norm=0.5, schedule="linear", num_steps=7)
+    accumulated = make(accumulate_steps=3, max_grad_norm=max_grad_norm, schedule="linear", num_steps=7)
     seen, _ = run(accumulated, steps)
     means = [jax.tree.map(lambda *g: np.mean(g, axis=0), *steps[k : k + 3]) for k in (0, 3)]
-    once, _ = run(make(max_grad_norm=0.5, schedule="linear", num_steps=2), means)
+    once, _ = run(make(max_grad_norm=max_grad_norm, schedule="linear", num_steps=2), means)
     for number, expected in enumerate([PARAMETERS, PARAMETERS, once[0], once[0], once[0], once[1], once[1]]):
         assert_close(seen[number], expected)
     assert optax.tree.norm(means[0]) > 0.5  # there was something to clip
