@@ -1,7 +1,8 @@
 """The layer against its peers: outputs and gradients checked equal, then timed in turns."""
 
 import importlib.util
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -44,16 +45,18 @@ def measure(
       WrongOutputError: a peer computes other numbers.
     """
     runners, absent = make_runners(case, peers)
-    differences = _check(case, runners, absent, passes)
+    differences, first = _check(case, runners, absent, passes)
+
+    def timings(name: str) -> dict[str, Any]:
+        functions = {peer: getattr(runner, name) for peer, runner in runners.items()}
+        return compared(in_turns(functions, seconds=seconds, first=first[name]))
+
     return {
         "name": case.name,
         "case": case._asdict(),
         "valid_share": case.valid_share,
         "forward_flops": case.forward_flops,
-        "passes": {
-            name: compared(in_turns({peer: getattr(r, name) for peer, r in runners.items()}, seconds=seconds))
-            for name in passes
-        },
+        "passes": {name: timings(name) for name in passes},
         "product_seconds": product_seconds(case, seconds=seconds) if with_products else None,
         "compile_seconds": {peer: runner.compile_seconds for peer, runner in runners.items()},
         "differences": differences,
@@ -78,27 +81,39 @@ def make_runners(case: Case, peers: Iterable[str]) -> tuple[dict[str, Runner], d
 
 def _check(
     case: Case, runners: dict[str, Runner], absent: dict[str, str], passes: Iterable[str]
-) -> dict[str, dict[str, float]]:
-    """The differences by peer; takes out those that only claim to compute in bfloat16."""
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    """The differences by peer and pass, and the seconds of these first calls by pass and peer.
+
+    Takes out those that only claim to compute in bfloat16.
+    """
     precision = set_precision() if case.dtype == "float32" else case.dtype
     ours: dict[str, dict[str, np.ndarray]] = {}
     differences: dict[str, dict[str, float]] = {}
+    seconds: dict[str, dict[str, float]] = {name: {} for name in PASSES}
     wide = _float32_outputs(case) if case.dtype == "bfloat16" else None
     for name, runner in list(runners.items()):
-        y = runner.outputs(runner.forward()) * case.valid
+        y, seconds["forward"][name] = _timed(runner.forward)
+        y = runner.outputs(y) * case.valid
         if wide is not None and difference(y, wide) < NARROWEST:
             absent[name] = "computes in float32 when asked for bfloat16"
             del runners[name]
             continue
         found = {"forward": {"outputs": y}}
         if "train" in passes:
-            found["train"] = runner.gradients(runner.train())
+            gradients, seconds["train"][name] = _timed(runner.train)
+            found["train"] = runner.gradients(gradients)
         ours = ours or found
         if name != "PyTorch padded" or case.lengths == "full" or case.directions == 1:
             differences[name] = {
                 key: check(f"{case.name}: {name}", found[key], ours[key], precision=precision) for key in found
             }
-    return differences
+    return differences, seconds
+
+
+def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.perf_counter()
+    result = function()
+    return result, time.perf_counter() - start
 
 
 def _float32_outputs(case: Case) -> np.ndarray:

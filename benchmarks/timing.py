@@ -20,7 +20,11 @@ def timed(function: Callable[[], Any]) -> float:
 
 
 def in_turns(
-    functions: Mapping[str, Callable[[], Any]], *, seconds: float, min_turns: int = 5
+    functions: Mapping[str, Callable[[], Any]],
+    *,
+    seconds: float,
+    min_turns: int = 5,
+    first: Mapping[str, float] | None = None,
 ) -> dict[str, list[float]]:
     """Calls every function once a turn, in another order each turn, after warming up.
 
@@ -29,11 +33,13 @@ def in_turns(
       seconds: turns go on until this much time has passed.
       min_turns: and at least this many were made. A function that takes longer than `seconds` by itself sits out after
         the second turn.
+      first: seconds of a call that was made before, by name. What is slow by it is not warmed up again.
 
     Returns:
       By name: the seconds of each turn, from the first on.
     """
-    slow = {name for name, function in functions.items() if _warm_up(function) > seconds}
+    slow = {name for name, taken in (first or {}).items() if taken > max(seconds, WARM_UP_SECONDS)}
+    slow |= {name for name, function in functions.items() if name not in slow and _warm_up(function) > seconds}
     taken: dict[str, list[float]] = {name: [] for name in functions}
     rng = np.random.default_rng(0)
     start = time.perf_counter()

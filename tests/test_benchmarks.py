@@ -144,6 +144,9 @@ def test_turns_and_their_ratios():
     taken = timing.in_turns({name: lambda name=name: calls.append(name) for name in "ab"}, seconds=0, min_turns=4)
     assert [len(turns) for turns in taken.values()] == [2, 2]  # slower than no time at all
     assert calls[:6] == list("aaabbb")
+    calls.clear()
+    timing.in_turns({"a": lambda: calls.append("a")}, seconds=0, first={"a": 100.0})
+    assert calls == ["a", "a"]  # known to be slow: two turns, and no warming up
     found = timing.compared({"ours": [1, 2, 4], "theirs": [2, 2], "others": [3, 6, 4]})
     assert found["ratios"]["theirs"] | {"low": 0, "high": 0} == {"median": 1.5, "low": 0, "high": 0, "turns": [2, 1]}
     assert found["ratios"]["others"]["median"] == 3
