@@ -41,7 +41,8 @@ def _layer(rows: list[Result], folder: Path) -> str:
         axis.set_xlabel(f"{title}: times our time")
     axes[0, 0].set_yticks([n + 0.3 for n in range(len(rows))], [row["name"] for row in rows], fontsize=8)
     axes[0, 0].invert_yaxis()
-    axes[0, 0].legend(fontsize=8)
+    if axes[0, 0].get_legend_handles_labels()[0]:
+        axes[0, 0].legend(fontsize=8)
     return _save(figure, folder, "layer.png")
 
 
@@ -58,7 +59,8 @@ def _growth(rows: list[Result], folder: Path) -> str:
         axes[1, k].set_xlabel("valid share" if row["axis"] == "lengths" else row["axis"])
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("MiB")
-    axes[0, 0].legend(fontsize=8)
+    if axes[0, 0].get_legend_handles_labels()[0]:
+        axes[0, 0].legend(fontsize=8)
     return _save(figure, folder, "growth.png")
 
 
