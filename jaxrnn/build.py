@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from jaxrnn.data import (
 from jaxrnn.errors import InputError
 from jaxrnn.files import expand_user
 from jaxrnn.models import TextClassifier
+from jaxrnn.settings import split_names
 from jaxrnn.training import (
     Checkpoints,
     Devices,
@@ -162,7 +163,8 @@ def build_model(config: Config, *, num_tokens: int, num_classes: int) -> TextCla
         num_layers=config.model.num_layers,
         bidirectional=config.model.bidirectional,
         dropout_rate=config.model.dropout_rate,
-        pooling=config.model.pooling,
+        pooling=cast(Any, split_names(config.model.pooling)),
+        attention=config.model.attention,
         init=config.model.init,
         double_bias=config.model.double_bias,
         dtype=None if config.model.dtype == "float32" else jnp.dtype(config.model.dtype),

@@ -25,8 +25,11 @@ from jaxrnn.settings import (
     option,
     parse,
     show,
+    some_of,
     toml_value,
 )
+
+POOLING = some_of("last", "mean", "max", "attention")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +65,8 @@ class ModelConfig:
     num_layers: int = option(1, "recurrent layers", COUNT)
     bidirectional: bool = option(True, "read the text in both directions")
     dropout_rate: float = option(0.5, "on the embedding, between layers and on the pooled state", RATE)
-    pooling: Literal["last", "mean", "max"] = option("mean", "which state stands for the text: final, mean, maximum")
+    pooling: str = option("mean", "last, mean, max, attention, or several as max,mean,last", POOLING)
+    attention: Literal["additive", "dot"] = option("additive", "kind of attention, for pooling=attention")
     init: Literal["orthogonal", "torch"] = option("orthogonal", "first weights; torch: as PyTorch draws them")
     double_bias: bool = option(False, "two biases that add up, as in PyTorch")
     dtype: Literal["float32", "bfloat16"] = option("float32", "of the matrix products")

@@ -1,6 +1,7 @@
 """Text classifier: embedding, recurrent layers, one vector for the text, linear head."""
 
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,10 @@ from jax.typing import DTypeLike
 
 from jaxrnn import nn
 from jaxrnn.nn.initializers import InitName
+from jaxrnn.nn.pooling import AttentionName, PoolingName
 from jaxrnn.typing import AnyArray
 
 CellName = Literal["lstm", "gru", "elman"]
-PoolingName = Literal["last", "mean", "max"]
 
 LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "elman": nn.Elman}
 
@@ -32,8 +33,9 @@ class TextClassifier(nnx.Module):
       num_layers: recurrent layers in depth.
       bidirectional: read the text in both directions.
       dropout_rate: of all three dropouts.
-      pooling: the text's vector: "last", the last layer's final state in each direction; "mean" or "max" over the
-        text's steps of the last layer's outputs. An empty text has the zero vector.
+      pooling: the text's vector, from the last layer's final state in each direction and its outputs; one kind or
+        several, see `jaxrnn.nn.Pooling`. An empty text has the zero vector.
+      attention: kind of attention, for the pooling "attention".
       init: "orthogonal" or "torch", see `jaxrnn.nn.initializers`. With "torch" the embedding is standard normal and
         the head uniform in ±1/√fan_in, as PyTorch draws them.
       double_bias: two biases that add up in the recurrent layers, as in PyTorch.
@@ -52,7 +54,8 @@ class TextClassifier(nnx.Module):
         num_layers: int,
         bidirectional: bool,
         dropout_rate: float,
-        pooling: PoolingName,
+        pooling: PoolingName | Sequence[PoolingName],
+        attention: AttentionName = "additive",
         init: InitName,
         double_bias: bool = False,
         dtype: DTypeLike | None = None,
@@ -60,16 +63,9 @@ class TextClassifier(nnx.Module):
     ):
         if num_classes < 2:
             raise ValueError(f"num_classes: expected at least 2, got {num_classes}")
-        for name, value, choices in (("cell", cell, LAYERS), ("pooling", pooling, get_args(PoolingName))):
-            if value not in choices:
-                raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
-        pooled_features = hidden_features * (2 if bidirectional else 1)
+        if cell not in LAYERS:
+            raise ValueError(f"cell: expected one of {', '.join(LAYERS)}, got {cell!r}")
         torch_like = init == "torch"
-        bound = pooled_features**-0.5
-        uniform = nnx.initializers.uniform(2 * bound)
-
-        def head_init(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-            return uniform(key, shape, dtype) - bound
 
         self.embedding = nnx.Embed(
             vocabulary_size,
@@ -89,15 +85,28 @@ class TextClassifier(nnx.Module):
             dtype=dtype,
             rngs=rngs,
         )
+        self.pooling = nn.Pooling(
+            pooling,
+            self.layer.out_features,
+            attention=attention,
+            attention_features=hidden_features,
+            time_major=True,
+            rngs=rngs,
+        )
+        bound = self.pooling.out_features**-0.5
+        uniform = nnx.initializers.uniform(2 * bound)
+
+        def head_init(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+            return uniform(key, shape, dtype) - bound
+
         self.head = nnx.Linear(
-            pooled_features,
+            self.pooling.out_features,
             1 if num_classes == 2 else num_classes,
             kernel_init=head_init if torch_like else nnx.initializers.lecun_normal(),
             bias_init=head_init if torch_like else nnx.initializers.zeros,
             rngs=rngs,
         )
         self.dropout = nnx.Dropout(dropout_rate)
-        self.pooling = pooling
 
     def __call__(self, tokens: AnyArray, lengths: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
         """Logits of a batch of texts.
@@ -112,18 +121,9 @@ class TextClassifier(nnx.Module):
         """
         x = self.dropout(self.embedding(jnp.asarray(tokens).T), rngs=rngs)  # [time, batch, features]
         y, state = self.layer(x, lengths=lengths, rngs=rngs)
-        pooled = self._pool(y, state.h, jnp.asarray(lengths))
+        last = jnp.concatenate(list(state.h[-self.layer.num_directions :]), axis=-1)
+        pooled = self.pooling(y, last, lengths=lengths)
         return self.head(self.dropout(pooled, rngs=rngs))
-
-    def _pool(self, y: Array, h: Array, lengths: Array) -> Array:
-        """Outputs `[time, batch, features]` and states `[layers * directions, batch, hidden]` to one row a text."""
-        if self.pooling == "last":
-            return jnp.concatenate(list(h[-self.layer.num_directions :]), axis=-1)
-        if self.pooling == "mean":  # outputs past the length are zero
-            return y.sum(0) / jnp.maximum(lengths, 1)[:, None]
-        mask = jnp.arange(y.shape[0])[:, None] < lengths
-        maximum = jnp.where(mask[..., None], y, -jnp.inf).max(0, initial=-jnp.inf)
-        return jnp.where((lengths > 0)[:, None], maximum, 0)
 
 
 def num_parameters(model: nnx.Module) -> int:

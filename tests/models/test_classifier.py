@@ -29,7 +29,9 @@ def pooled_by_hand(pooling, y, state, lengths):
     """`[batch, features]` from outputs `[batch, time, features]` and states `[layers * directions, batch, hidden]`."""
     rows = []
     for row, n in enumerate(lengths):
-        if pooling == "last":
+        if isinstance(pooling, tuple):
+            rows.append(np.concatenate([pooled_by_hand(kind, y, state, lengths)[row] for kind in pooling]))
+        elif pooling == "last":
             rows.append(np.concatenate([state.h[-2, row], state.h[-1, row]]))
         elif n == 0:
             rows.append(np.zeros(y.shape[-1]))
@@ -38,8 +40,9 @@ def pooled_by_hand(pooling, y, state, lengths):
     return np.stack(rows)
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
-@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+@pytest.mark.parametrize(
+    ("cell", "pooling"), [("lstm", "last"), ("gru", "mean"), ("elman", "max"), ("gru", ("max", "mean", "last"))]
+)
 def test_logits_are_the_head_of_the_pooled_states(cell, pooling):
     model = make(cell=cell, pooling=pooling)
     model.eval()
@@ -51,7 +54,7 @@ def test_logits_are_the_head_of_the_pooled_states(cell, pooling):
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
+@pytest.mark.parametrize("pooling", ["last", ("mean", "max", "attention")])
 def test_padding_changes_nothing(pooling):
     model = make(pooling=pooling)
     model.eval()
