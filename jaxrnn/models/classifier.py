@@ -119,7 +119,14 @@ class TextClassifier(nnx.Module):
         Returns:
           Logits, `[batch, classes]`; with two classes `[batch, 1]`, the logit of the second.
         """
-        x = self.dropout(self.embedding(jnp.asarray(tokens).T), rngs=rngs)  # [time, batch, features]
+        return self.from_embeddings(self.embed(tokens, rngs=rngs), lengths, rngs=rngs)
+
+    def embed(self, tokens: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
+        """Vectors of the tokens `[batch, time]` after dropout, `[time, batch, features]`."""
+        return self.dropout(self.embedding(jnp.asarray(tokens).T), rngs=rngs)
+
+    def from_embeddings(self, x: Array, lengths: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
+        """Logits from what `embed` returns, or from vectors near it; the random streams go on from there."""
         y, state = self.layer(x, lengths=lengths, rngs=rngs)
         last = jnp.concatenate(list(state.h[-self.layer.num_directions :]), axis=-1)
         pooled = self.pooling(y, last, lengths=lengths)
