@@ -19,6 +19,7 @@ from jaxrnn.data import (
     choose_boundaries,
     load_corpus,
     load_vectors,
+    strip_html,
     tokenize,
     truncate,
 )
@@ -73,7 +74,7 @@ def build_data(config: Config, devices: Devices, *, keep_tokens: bool = True) ->
     corpus = build_corpus(config)
     tokens = {split: build_tokens(config, each.texts, keep=keep_tokens) for split, each in corpus.splits.items()}
     vocabulary = Vocabulary.build(
-        tokens["train"], max_size=config.data.vocabulary_size, min_count=config.data.min_count
+        tokens["train"], max_size=config.data.vocabulary_size or None, min_count=config.data.min_count
     )
     batches = {
         split: build_batches(config, vocabulary, tokens[split], examples.labels, devices)
@@ -89,6 +90,8 @@ def build_data(config: Config, devices: Devices, *, keep_tokens: bool = True) ->
 
 def build_tokens(config: Config, texts: Sequence[str], *, cached: bool = True, keep: bool = True) -> list[list[str]]:
     """The tokens of each text, if `cached` from the cache where they are there, and kept in it if `keep`."""
+    if config.data.strip_html:
+        texts = [strip_html(text) for text in texts]
     cache_dir = expand_user(config.data.cache_dir) if cached else None
     return tokenize(texts, lowercase=config.data.lowercase, cache_dir=cache_dir, keep=keep)
 
@@ -101,7 +104,12 @@ def build_batches(
     devices: Devices,
 ) -> BucketedBatches:
     """Batches of token numbers, padded to lengths chosen for these texts."""
-    token_ids = truncate([vocabulary.encode(text) for text in tokens], config.data.max_tokens)
+    token_ids = truncate(
+        [vocabulary.encode(text) for text in tokens],
+        config.data.max_tokens,
+        keep=config.data.truncate,
+        head_fraction=config.data.head_fraction,
+    )
     batch_size = min(config.train.batch_size, len(token_ids))
     lengths = [len(ids) for ids in token_ids]
     return BucketedBatches(

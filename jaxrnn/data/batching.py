@@ -3,10 +3,13 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 logger = logging.getLogger("jaxrnn")
+
+Kept = Literal["head", "tail", "both"]
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,25 @@ class Batch:
     indices: np.ndarray
 
 
-def truncate(token_ids: Sequence[np.ndarray], max_tokens: int) -> list[np.ndarray]:
-    """Cuts every text to its first `max_tokens` tokens, and logs how many were longer."""
+def truncate(
+    token_ids: Sequence[np.ndarray], max_tokens: int, *, keep: Kept = "head", head_fraction: float = 0.25
+) -> list[np.ndarray]:
+    """Cuts longer texts to `max_tokens` tokens, and logs how many there were.
+
+    Args:
+        token_ids: The numbers of each text's tokens, [num_tokens] or [num_tokens, numbers].
+        max_tokens: Tokens that stay at most.
+        keep: Which of them: the first ("head"), the last ("tail"), or some of both, side by side ("both").
+        head_fraction: Share of `max_tokens` that "both" keeps from the start, rounded.
+    """
     num_cut = sum(len(ids) > max_tokens for ids in token_ids)
     if num_cut:
         logger.info("data: cut %d of %d texts to data.max_tokens = %d", num_cut, len(token_ids), max_tokens)
-    return [ids[:max_tokens] for ids in token_ids]
+    head = {"head": max_tokens, "tail": 0, "both": round(head_fraction * max_tokens)}[keep]
+    tail = max_tokens - head
+    return [
+        ids if len(ids) <= max_tokens else np.concatenate([ids[:head], ids[len(ids) - tail :]]) for ids in token_ids
+    ]
 
 
 def choose_boundaries(lengths: Sequence[int] | np.ndarray, *, batch_size: int, max_shapes: int = 12) -> tuple[int, ...]:

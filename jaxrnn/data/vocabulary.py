@@ -37,12 +37,14 @@ class Vocabulary:
             raise ValueError("words: expected distinct words without <unk> and <pad>")
 
     @classmethod
-    def build(cls, token_lists: Iterable[Sequence[str]], *, max_size: int = 25_000, min_count: int = 1) -> "Vocabulary":
+    def build(
+        cls, token_lists: Iterable[Sequence[str]], *, max_size: int | None = 25_000, min_count: int = 1
+    ) -> "Vocabulary":
         """Takes the most frequent tokens; among equally frequent ones the alphabet decides.
 
         Args:
             token_lists: The tokens of each training text.
-            max_size: The most words to take, the two specials not counted.
+            max_size: The most words to take, the two specials not counted; None: all.
             min_count: Rarer tokens are left out.
         """
         counts = Counter(chain.from_iterable(token_lists))
