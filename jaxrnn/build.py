@@ -76,14 +76,22 @@ def build_data(config: Config, devices: Devices, *, keep_tokens: bool = True) ->
     vocabulary = Vocabulary.build(
         tokens["train"], max_size=config.data.vocabulary_size or None, min_count=config.data.min_count
     )
+    if config.data.ngrams > 1:
+        vocabulary = vocabulary.counted(
+            tokens["train"],
+            longest=config.data.ngrams,
+            max_size=config.data.ngram_vocabulary_size or None,
+            min_count=config.data.ngram_min_count,
+        )
     batches = {
         split: build_batches(config, vocabulary, tokens[split], examples.labels, devices)
         for split, examples in corpus.splits.items()
     }
     train = batches["train"]
     logger.info(
-        "batches: %d an epoch, %d shapes, %.1f %% padding; vocabulary: %s tokens",
+        "batches: %d an epoch, %d shapes, %.1f %% padding; vocabulary: %s tokens%s",
         *(train.num_batches, len(train.shapes), 100 * train.padding, f"{len(vocabulary):,}"),
+        f", {len(vocabulary.ngrams):,} runs of up to {vocabulary.ngrams.longest}" if len(vocabulary.ngrams) else "",
     )
     return Data(corpus.label_names, vocabulary, train, batches["validation"], batches["test"])
 
@@ -160,12 +168,14 @@ def check_memory(config: Config, *, num_tokens: int, copies: int) -> None:
         )
 
 
-def build_model(config: Config, *, num_tokens: int, num_classes: int) -> TextClassifier:
+def build_model(config: Config, vocabulary: Vocabulary, *, num_classes: int) -> TextClassifier:
     """The classifier with its first weights, which the seed alone decides."""
     return TextClassifier(
-        vocabulary_size=num_tokens,
+        vocabulary_size=len(vocabulary),
         num_classes=num_classes,
         embedding_features=config.model.embedding,
+        num_ngrams=len(vocabulary.ngrams),
+        ngram_features=config.model.ngram_features,
         cell=config.model.cell,
         hidden_features=config.model.hidden,
         num_layers=config.model.num_layers,
@@ -231,7 +241,7 @@ class Classifier(NamedTuple):
         devices = Devices.of(1)
         tokens = build_tokens(self.config, texts, cached=False)
         batches = build_batches(self.config, self.vocabulary, tokens, labels, devices)
-        model = build_model(self.config, num_tokens=len(self.vocabulary), num_classes=len(self.label_names))
+        model = build_model(self.config, self.vocabulary, num_classes=len(self.label_names))
         return make_evaluate(split_model(model), devices=devices)(self.parameters, batches.in_order())
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
@@ -245,7 +255,7 @@ def load_classifier(run_dir: Path) -> Classifier:
     config = load_config(folder.config, [])
     label_names, vocabulary = folder.read_labels(), Vocabulary.load(folder.vocabulary)
     check_memory(config, num_tokens=len(vocabulary), copies=1)
-    model = build_model(config, num_tokens=len(vocabulary), num_classes=len(label_names))
+    model = build_model(config, vocabulary, num_classes=len(label_names))
     checkpoints = Checkpoints(folder.checkpoints, read_only=True)
     parameters, best_step = checkpoints.restore_best(split_model(model).parameters)
     checkpoints.close()

@@ -19,7 +19,7 @@ class Batch:
     The last rows of one batch of an epoch may be filler: length 0, all padding, weight 0, index -1.
 
     Attributes:
-        tokens: int32 [rows, time], padded at the end of each row.
+        tokens: int32 [rows, time], padded at the end of each row; or [rows, time, numbers] where tokens have several.
         lengths: int32 [rows], tokens before the padding.
         labels: int32 [rows], 0 in filler rows.
         weights: float32 [rows], 1 for examples, 0 for filler.
@@ -105,7 +105,7 @@ class BucketedBatches:
     within each bucket, and the order of all batches.
 
     Args:
-        token_ids: [num_examples] arrays of token numbers, of any length including 0.
+        token_ids: [num_examples] arrays of token numbers, of any length including 0; or of rows of numbers.
         labels: [num_examples], the label numbers.
         boundaries: Increasing padded lengths, from `choose_boundaries`. Longer examples are padded to multiples of
             the last, so that new data adds few shapes.
@@ -129,6 +129,7 @@ class BucketedBatches:
         if len(token_ids) != len(labels):
             raise ValueError(f"labels: expected one for each of the {len(token_ids)} texts, got {len(labels)}")
         self._token_ids = token_ids
+        self._numbers = token_ids[0].shape[1:] if token_ids else ()  # of each token
         self._labels = np.asarray(labels, dtype=np.int32)
         self._batch_size = batch_size
         self._seed = seed
@@ -176,7 +177,7 @@ class BucketedBatches:
     def _build(self, time: int, members: np.ndarray) -> Batch:
         indices = np.pad(members.astype(np.int64), (0, self._batch_size - len(members)), constant_values=-1)
         built = members[self._rows.start : self._rows.stop]
-        tokens = np.full((len(self._rows), time), self._pad_id, dtype=np.int32)
+        tokens = np.full((len(self._rows), time, *self._numbers), self._pad_id, dtype=np.int32)
         for row, i in enumerate(built):
             tokens[row, : self._lengths[i]] = self._token_ids[i]
         filler = (0, len(self._rows) - len(built))

@@ -28,6 +28,8 @@ class TextClassifier(nnx.Module):
       vocabulary_size: V, rows of the embedding.
       num_classes: at least 2; two classes share one logit.
       embedding_features: width of a token's vector.
+      num_ngrams: numbers of the runs of words; 0: tokens have no runs.
+      ngram_features: width of a run's vector.
       cell: kind of recurrent layer.
       hidden_features: H, width of each direction's state.
       num_layers: recurrent layers in depth.
@@ -55,6 +57,8 @@ class TextClassifier(nnx.Module):
         bidirectional: bool,
         dropout_rate: float,
         pooling: PoolingName | Sequence[PoolingName],
+        num_ngrams: int = 0,
+        ngram_features: int = 16,
         attention: AttentionName = "additive",
         init: InitName,
         double_bias: bool = False,
@@ -67,14 +71,14 @@ class TextClassifier(nnx.Module):
             raise ValueError(f"cell: expected one of {', '.join(LAYERS)}, got {cell!r}")
         torch_like = init == "torch"
 
-        self.embedding = nnx.Embed(
-            vocabulary_size,
-            embedding_features,
-            embedding_init=nnx.initializers.normal(1.0 if torch_like else embedding_features**-0.5),
-            rngs=rngs,
-        )
+        def embed(rows: int, features: int) -> nnx.Embed:
+            init = nnx.initializers.normal(1.0 if torch_like else features**-0.5)
+            return nnx.Embed(rows, features, embedding_init=init, rngs=rngs)
+
+        self.embedding = embed(vocabulary_size, embedding_features)
+        self.ngrams = embed(num_ngrams, ngram_features) if num_ngrams else None
         self.layer = LAYERS[cell](
-            embedding_features,
+            embedding_features + (ngram_features if num_ngrams else 0),
             hidden_features,
             num_layers,
             bidirectional=bidirectional,
@@ -112,7 +116,8 @@ class TextClassifier(nnx.Module):
         """Logits of a batch of texts.
 
         Args:
-          tokens: token numbers, `[batch, time]`, padded at the end.
+          tokens: token numbers, `[batch, time]`, padded at the end; with runs of words `[batch, time, numbers]`, each
+            token's own number and those of the runs that end with it.
           lengths: tokens of each text, `[batch]`, 0 allowed.
           rngs: random streams for dropout; needed while training.
 
@@ -122,8 +127,15 @@ class TextClassifier(nnx.Module):
         return self.from_embeddings(self.embed(tokens, rngs=rngs), lengths, rngs=rngs)
 
     def embed(self, tokens: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
-        """Vectors of the tokens `[batch, time]` after dropout, `[time, batch, features]`."""
-        return self.dropout(self.embedding(jnp.asarray(tokens).T), rngs=rngs)
+        """Vectors of the tokens `[batch, time]` after dropout, `[time, batch, features]`.
+
+        The vectors of the runs that end with a token are added up, and stand beside its own.
+        """
+        tokens = jnp.asarray(tokens).swapaxes(0, 1)
+        if self.ngrams is None:
+            return self.dropout(self.embedding(tokens), rngs=rngs)
+        x = jnp.concatenate([self.embedding(tokens[..., 0]), self.ngrams(tokens[..., 1:]).sum(-2)], axis=-1)
+        return self.dropout(x, rngs=rngs)
 
     def from_embeddings(self, x: Array, lengths: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
         """Logits from what `embed` returns, or from vectors near it; the random streams go on from there."""

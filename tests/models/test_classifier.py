@@ -62,6 +62,18 @@ def test_padding_changes_nothing(pooling):
     np.testing.assert_allclose(model(padded, LENGTHS), model(TOKENS, LENGTHS), rtol=1e-5, atol=1e-6)
 
 
+def test_vectors_of_runs_are_added_up_beside_the_words():
+    model = make(num_ngrams=7, ngram_features=3)
+    model.eval()
+    tokens = np.stack([TOKENS, [[0, 2, 3, 4], [0, 6, 1, 1], [1, 1, 1, 1]], [[0, 0, 5, 0], [0, 0, 1, 1], [1] * 4]], -1)
+    words, runs = (np.asarray(table.embedding[...]) for table in (model.embedding, model.ngrams))
+    assert runs.shape == (7, 3)
+    x = np.concatenate([words[tokens[..., 0]], runs[tokens[..., 1]] + runs[tokens[..., 2]]], -1)
+    np.testing.assert_allclose(model.embed(tokens), x.swapaxes(0, 1), rtol=1e-6)
+    expected = model.from_embeddings(jnp.asarray(x.swapaxes(0, 1)), LENGTHS)
+    np.testing.assert_allclose(model(tokens, LENGTHS), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_dropout_acts_in_training_and_follows_its_key():
     model = make()
     model.train()
