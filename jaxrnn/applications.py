@@ -28,7 +28,7 @@ APPLICATIONS = {
         build_corpus=build.build_corpus,
         build_data=build.build_data,
         build_model=lambda config, data: build.build_model(
-            config, num_tokens=len(data.vocabulary), num_classes=len(data.label_names)
+            config, data.vocabulary, num_classes=len(data.label_names)
         ),
         build_task=lambda config: classification(label_smoothing=config.optim.label_smoothing),
         load=build.load_classifier,

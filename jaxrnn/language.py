@@ -47,7 +47,7 @@ def build_data(
         split: build.build_tokens(config, each.texts, keep=keep_tokens) for split, each in corpus.splits.items()
     }
     vocabulary = Vocabulary.build(
-        tokens["train"], max_size=config.data.vocabulary_size, min_count=config.data.min_count, with_end=True
+        tokens["train"], max_size=config.data.vocabulary_size or None, min_count=config.data.min_count, with_end=True
     ).extended(known or Vocabulary([]))
     train = build_stream(config, vocabulary, tokens["train"], devices)
     logger.info(

@@ -20,7 +20,10 @@ from jaxrnn.training import Parameters
 logger = logging.getLogger("jaxrnn")
 
 # Settings that decide what the weights mean: the two runs must have the same.
-SHARED = ("data.lowercase", "model.cell", "model.embedding", "model.hidden", "model.num_layers", "model.double_bias")
+SHARED = (
+    *("data.strip_html", "data.lowercase", "data.ngrams"),
+    *("model.cell", "model.embedding", "model.hidden", "model.num_layers", "model.double_bias"),
+)
 
 BY_WORD = ("embedding.embedding", "bias")  # parameters with a row for each word
 

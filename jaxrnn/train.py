@@ -220,10 +220,7 @@ def _describe_or_compare(folder: RunFolder, config: Config, data: build.Data) ->
             folder.write_json(folder.labels, data.label_names)
         data.vocabulary.save(folder.vocabulary)
         folder.write_text(folder.config, to_toml(config))  # the last: it makes the folder that of a run
-    elif (Vocabulary.load(folder.vocabulary).tokens, folder.read_labels()) != (
-        data.vocabulary.tokens,
-        data.label_names,
-    ):
+    elif (Vocabulary.load(folder.vocabulary), folder.read_labels()) != (data.vocabulary, data.label_names):
         raise InputError(f"run_dir {folder.path}: data.source has changed since this run began; choose another run_dir")
 
 
