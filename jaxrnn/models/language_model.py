@@ -151,7 +151,10 @@ class LanguageModel(nnx.Module):
     def _features(self, tokens: Array, lengths: AnyArray | None, state: Any, rngs: nnx.Rngs | None) -> tuple[Array, Any]:
         """Tokens `[time, batch]` to what the softmax sees, `[time, batch, features]`, and the state."""
         x = self.dropout(self.embedding(tokens), rngs=rngs)
-        y, state = self.layer(x, lengths=lengths, resets=tokens == self.end_id, state=state, rngs=rngs)
+        resets = tokens == self.end_id
+        if lengths is not None:  # what follows the last input is a target alone, and resets nothing
+            resets &= jnp.arange(len(tokens))[:, None] < jnp.asarray(lengths)
+        y, state = self.layer(x, lengths=lengths, resets=resets, state=state, rngs=rngs)
         return self._project(self.dropout(y, rngs=rngs)), state
 
     def _project(self, y: Array) -> Array:
