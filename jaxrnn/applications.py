@@ -27,9 +27,7 @@ APPLICATIONS = {
     "classification": Application(
         build_corpus=build.build_corpus,
         build_data=build.build_data,
-        build_model=lambda config, data: build.build_model(
-            config, data.vocabulary, num_classes=len(data.label_names)
-        ),
+        build_model=lambda config, data: build.build_model(config, data.vocabulary, num_classes=len(data.label_names)),
         build_task=lambda config: classification(label_smoothing=config.optim.label_smoothing),
         load=build.load_classifier,
     ),

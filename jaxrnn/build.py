@@ -64,9 +64,7 @@ def build_corpus(config: Config) -> Corpus:
     )
 
 
-def build_data(
-    config: Config, devices: Devices, *, known: Vocabulary | None = None, keep_tokens: bool = True
-) -> Data:
+def build_data(config: Config, devices: Devices, *, known: Vocabulary | None = None, keep_tokens: bool = True) -> Data:
     """From the source to batches of token numbers, with the vocabulary of the training texts.
 
     Args:

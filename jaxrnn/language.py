@@ -43,9 +43,7 @@ def build_data(
       keep_tokens: keep the tokens in the cache.
     """
     corpus = build_corpus(config)
-    tokens = {
-        split: build.build_tokens(config, each.texts, keep=keep_tokens) for split, each in corpus.splits.items()
-    }
+    tokens = {split: build.build_tokens(config, each.texts, keep=keep_tokens) for split, each in corpus.splits.items()}
     vocabulary = Vocabulary.build(
         tokens["train"], max_size=config.data.vocabulary_size or None, min_count=config.data.min_count, with_end=True
     ).extended(known or Vocabulary([]))

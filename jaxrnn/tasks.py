@@ -48,7 +48,7 @@ class Totals(NamedTuple):
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean loss: as hard to guess as one of so many words that are equally probable."""
+        """The exponential of the mean loss: as hard to guess as one of so many words that are equally probable."""
         return math.exp(min(self.mean_loss, 700.0))
 
 

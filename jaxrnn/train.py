@@ -174,7 +174,8 @@ def _parse(arguments: Sequence[str]) -> tuple[Config, bool]:
     parser = ArgumentParser(
         prog="python -m jaxrnn.train",
         usage="%(prog)s [CONFIG.toml] [key=value ...] [--dry-run]",
-        description="Trains a text classifier or a language model. Without CONFIG.toml: the quickstart, which needs no download.",
+        description="Trains a text classifier or a language model. Without CONFIG.toml: the quickstart, which needs no "
+        "download.",
         epilog=f"keys:\n{describe_keys()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -75,7 +75,7 @@ def load_texts(
     seed: int,
     max_train_examples: int | None = None,
 ) -> Corpus:
-    """Loads texts without labels, to model their language: as `load_corpus`, of which labels are neither needed nor read.
+    """Loads texts without labels, to model their language; else as `load_corpus`.
 
     Texts that a source calls "unsupervised" or "unsup" are added to the training texts.
 

@@ -135,9 +135,7 @@ class LanguageModel(nnx.Module):
         else:
             if rngs is None:
                 raise ValueError("rngs: expected random streams with samples, got None")
-            losses = sampled_cross_entropy(
-                x, table, bias, tokens[1:], num_samples=num_samples, key=rngs.samples()
-            )
+            losses = sampled_cross_entropy(x, table, bias, tokens[1:], num_samples=num_samples, key=rngs.samples())
         return jnp.where(jnp.arange(len(losses))[:, None] < num_targets, losses, 0).T, state
 
     def step(self, tokens: AnyArray, state: Any) -> tuple[Array, Any]:
@@ -148,7 +146,9 @@ class LanguageModel(nnx.Module):
         x, state = self.layer.step(self.dropout(self.embedding(jnp.asarray(tokens))), state)
         return self._logits(self._project(x)), state
 
-    def _features(self, tokens: Array, lengths: AnyArray | None, state: Any, rngs: nnx.Rngs | None) -> tuple[Array, Any]:
+    def _features(
+        self, tokens: Array, lengths: AnyArray | None, state: Any, rngs: nnx.Rngs | None
+    ) -> tuple[Array, Any]:
         """Tokens `[time, batch]` to what the softmax sees, `[time, batch, features]`, and the state."""
         x = self.dropout(self.embedding(tokens), rngs=rngs)
         resets = tokens == self.end_id

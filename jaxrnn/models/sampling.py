@@ -5,9 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 
-def restrict(
-    logits: Array, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
-) -> Array:
+def restrict(logits: Array, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> Array:
     """Logits of the distribution to draw from, `[..., vocabulary]`, minus infinity for words that are left out.
 
     First the temperature, then the k most probable words, then of those the fewest whose probabilities add up to p or

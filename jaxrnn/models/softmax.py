@@ -78,7 +78,7 @@ def draw_words(key: Array, num_words: int, num_samples: int) -> Array:
 
 
 def word_probability(numbers: Array, num_words: int) -> Array:
-    """q of words by their numbers."""
+    """The probability q of words by their numbers."""
     return jnp.log1p(1 / (numbers + 1.0)) / jnp.log(num_words + 1.0)
 
 

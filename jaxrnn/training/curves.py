@@ -30,7 +30,9 @@ def draw_curves(records: Sequence[dict[str, Any]], file: Path, title: str) -> No
         scale, label, y_scale = DRAWN[key]
         for split, style in {"train": {"alpha": 0.6}, "validation": {"marker": "o"}}.items():
             points = [
-                (record["step"], scale * record[key]) for record in records if record["split"] == split and key in record
+                (record["step"], scale * record[key])
+                for record in records
+                if record["split"] == split and key in record
             ]
             axes.plot([step for step, _ in points], [value for _, value in points], label=split, **style)
         axes.set(xlabel="step", ylabel=label, yscale=y_scale)

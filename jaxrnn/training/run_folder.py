@@ -17,8 +17,8 @@ METRICS = {"step": int, "split": str, "loss": int | float}  # in every line
 class RunFolder:
     """Names the files of a run, and reads and writes them.
 
-    `config.toml` (resolved), `labels.json` (of a classifier), `vocabulary.txt`, `checkpoints/`, `metrics.jsonl` (one object a line),
-    `curves.png`, `result.json`. It is all that evaluating and predicting need.
+    `config.toml` (resolved), `labels.json` (of a classifier), `vocabulary.txt`, `checkpoints/`, `metrics.jsonl` (one
+    object a line), `curves.png`, `result.json`. It is all that evaluating and predicting need.
     """
 
     def __init__(self, path: Path):

@@ -27,9 +27,7 @@ class TrainState(NamedTuple):
     carry: Any = ()  # what a step leaves to the next one: a language model's state
 
     @classmethod
-    def initial(
-        cls, parameters: Parameters, optimizer: optax.GradientTransformation, carry: Any = ()
-    ) -> "TrainState":
+    def initial(cls, parameters: Parameters, optimizer: optax.GradientTransformation, carry: Any = ()) -> "TrainState":
         """The state before the first step."""
         return cls(jnp.zeros((), jnp.int32), parameters, optimizer.init(parameters), carry)
 

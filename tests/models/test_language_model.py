@@ -13,7 +13,13 @@ END = 2
 def make(cell="lstm", hidden=5, **options):
     options = {"num_layers": 2, "dropout_rate": 0.0, "init": "orthogonal", **options}
     model = LanguageModel(
-        vocabulary_size=9, end_id=END, embedding_features=4, cell=cell, hidden_features=hidden, rngs=nnx.Rngs(0), **options
+        vocabulary_size=9,
+        end_id=END,
+        embedding_features=4,
+        cell=cell,
+        hidden_features=hidden,
+        rngs=nnx.Rngs(0),
+        **options,
     )
     model.bias[...] = jax.random.normal(jax.random.key(1), (9,))
     model.eval()
