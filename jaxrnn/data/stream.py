@@ -12,9 +12,10 @@ class StreamBatches:
     """Windows of a stream of texts, each window going on where the one before it ended.
 
     An epoch shuffles the texts, puts an end after each, and cuts this stream into `batch_size` rows of equal length
-    (the last may be shorter). Each row begins with an end, as a text does; so at most `batch_size - 1` texts are torn. A
-    batch is the next window of every row: `window` steps and, as the first input's context and the last step's target,
-    one token more, which the next window has again. Every token but those that begin a row is a target once an epoch.
+    (the last may be shorter). Each row begins with an end, as a text does; so at most `batch_size - 1` texts are torn.
+    A batch is the next window of every row: `window` steps and, as the first input's context and the last step's
+    target, one token more, which the next window has again. Every token but those that begin a row is a target once an
+    epoch.
 
     Args:
         token_ids: [num_texts] arrays of token numbers.
