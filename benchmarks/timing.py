@@ -1,8 +1,8 @@
 """Time of several functions that take turns, so that what else the machine does falls on all alike.
 
-In a turn each is called twice, and the second call counts. The first is of the kind that nobody meets in a loop of such
-calls: what another library left behind, in memory and caches, falls on it (2 Zen 4 cores: up to 20 % of our forward pass
-after PyTorch's).
+In a turn each is called twice, and the second call counts. On the first falls what another library left behind in
+memory and caches, which nobody meets in a loop of such calls (2 Zen 4 cores: up to 20 % of our forward pass after
+PyTorch's).
 """
 
 import time
