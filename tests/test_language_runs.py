@@ -214,7 +214,7 @@ def test_two_layers_read_forward_alone(trained, monkeypatch):
     config = load_config(None, [*deep, "model.bidirectional=false"])
     monkeypatch.setattr(pretrained, "load_language_model", lambda path: trained._replace(config=config))
     assert load_pretrained(config).language.config is config
-    with pytest.raises(InputError, match="model.bidirectional: expected false with model.init_from and more than one"):
+    with pytest.raises(InputError, match=r"model.bidirectional: expected false with model.init_from and more than one"):
         load_pretrained(load_config(None, deep))
 
 
