@@ -127,6 +127,20 @@ def test_greedy_text_is_the_likeliest_word_each_time(trained):
     assert len(words) > 2
 
 
+def test_what_is_never_written_and_what_ends(trained):
+    def write(number, bias, **options):
+        parameters = trained.parameters | {"bias": trained.parameters["bias"].at[number].set(bias)}
+        language_model = trained._replace(parameters=parameters)
+        return list(generate.generate(language_model, ["film"], num_tokens=12, seed=0, **options))
+
+    for special in (Vocabulary.unknown_id, Vocabulary.pad_id):
+        assert set(write(special, 100.0)).isdisjoint({"<unk>", "<pad>"})
+    assert write(trained.vocabulary.end_id, 100.0) == ["film"]
+    words = write(trained.vocabulary.end_id, -1e30, temperature=1e6)  # all words equally probable, drawn anew each time
+    assert len(words) == 13
+    assert len(set(words)) > 4
+
+
 def test_the_same_seed_writes_the_same_text(run_dir, capsys):
     texts = []
     for seed in ("5", "5", "6"):
