@@ -101,9 +101,7 @@ def check_backend(backend: BackendName | None) -> None:
         raise ValueError(f"backend: expected None or one of {', '.join(sorted(BACKENDS))}, got {backend!r}")
 
 
-def resolve_backend(
-    cell: Cell, x: Any, params: Params | Layers, *, backend: BackendName | None = None, **options: Unpack[Options]
-) -> Resolution:
+def resolve_backend(cell: Cell, x: Any, params: Params | Layers, **options: Unpack[Options]) -> Resolution:
     """Which backend serves a call of `unroll` or `unroll_layers` with these arguments, and why; nothing is run.
 
     Args:
@@ -111,9 +109,8 @@ def resolve_backend(
       x: inputs `[time, batch, features]`, or a `jax.ShapeDtypeStruct` of them. An array that exists says by where it is
         where the call will run; anything else runs on JAX's default device.
       params: weights, or for `unroll_layers` those of each direction of each layer.
-      backend: a name is taken if that backend can serve the call; None chooses the first that can, among those that
-        were measured to be the fastest where they can serve.
-      **options: the call's other arguments.
+      **options: the call's other arguments. Of them, `backend`: a name is taken if that backend can serve the call;
+        None chooses the first that can, among those that were measured to be the fastest where they can serve.
 
     Raises:
       ValueError: there is no backend of that name, or it cannot serve the call; the message says why.
@@ -126,7 +123,7 @@ def resolve_backend(
       >>> found.name
       'fused_scan'
     """
-    return resolve(Call.of(cell, x, params, dict(options)), backend)
+    return resolve(Call.of(cell, x, params, options), options.get("backend"))
 
 
 def resolve(call: Call, backend: BackendName | None) -> Resolution:

@@ -1,6 +1,6 @@
 """What is known of a call before it runs: what a backend is asked whether it can serve."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +8,6 @@ from jax import Array
 from jax.core import Tracer
 
 from jaxrnn.core.cells import Cell
-from jaxrnn.core.parameters import Params
 
 # Arguments of `unroll` that act inside the loop.
 INSIDE = ("mask", "resets", "recurrent_dropout", "zoneout", "max_gradient", "all_states", "hidden_axis")
@@ -43,9 +42,9 @@ class Call(NamedTuple):
     divided: bool = False
 
     @classmethod
-    def of(cls, cell: Cell, x: Any, params: Params | Sequence[Sequence[Params]], options: dict[str, Any]) -> "Call":
+    def of(cls, cell: Cell, x: Any, params: Any, options: Mapping[str, Any]) -> "Call":
         """The call of `unroll` (or, with weights by layer and direction, of `unroll_layers`) with these arguments."""
-        layers = ((params,),) if hasattr(params, "w_h") else params
+        layers: Sequence[Sequence[Any]] = ((params,),) if hasattr(params, "w_h") else params
         every = [direction for layer in layers for direction in layer]
         given = [name for name in INSIDE if options.get(name) is not None and options[name] is not False]
         given += [f"params.{name}" for name in VARIANTS if any(getattr(p, name, None) is not None for p in every)]
@@ -70,7 +69,7 @@ def platform_of(x: Any) -> str:
     """Where x is; of what is traced or not yet an array, where it will be unless told otherwise."""
     if isinstance(x, Array) and not isinstance(x, Tracer):
         return _platform(next(iter(x.devices())))
-    device = jax.config.jax_default_device
+    device: Any = getattr(jax.config, "jax_default_device")  # noqa: B009 (not in its type)
     if device is None:
         device = jax.devices()[0]
     return _platform(jax.devices(device)[0] if isinstance(device, str) else device)
@@ -83,7 +82,7 @@ def _divided(x: Any) -> bool:
     return isinstance(x, Array) and not isinstance(x, Tracer) and len(x.devices()) > 1
 
 
-def _platform(device: jax.Device) -> str:
+def _platform(device: Any) -> str:
     if device.platform != "gpu":
         return device.platform
     return "rocm" if "rocm" in device.client.platform_version.lower() else "cuda"

@@ -1,8 +1,8 @@
 """cuDNN's LSTM, the one that PyTorch runs, through `jax.experimental.rnn`.
 
-What it reads is one vector of weights: for each direction of each layer W_ih then W_hh, `[4·hidden, ...]` with the gates
-i f g o in their rows, and after all of them, in the same order, their two biases. Layers on top of each other and both
-directions are one call, whose steps cuDNN overlaps where they do not wait for each other.
+What it reads is one vector of weights: for each direction of each layer W_ih then W_hh, `[4·hidden, ...]` with the
+gates i f g o in their rows, and after all of them, in the same order, their two biases. Layers on top of each other and
+both directions are one call, whose steps cuDNN overlaps where they do not wait for each other.
 
 Found in the sources of JAX 0.10.2 to 0.12, and the reason for what stands here:
 
@@ -56,7 +56,7 @@ def why_not_here() -> str | None:
 
 def why_not(call: Call) -> str | None:
     """Why it cannot serve a call; None: it can."""
-    precision = jax.config.jax_default_matmul_precision
+    precision = getattr(jax.config, "jax_default_matmul_precision")  # noqa: B009 (not in its type)
     for refused, reason in (
         (call.platform != "cuda", f"needs an NVIDIA GPU, and this call runs on {call.platform}"),
         (call.cell != LSTM, "serves the plain LSTM alone (cuDNN's GRU is not in JAX)"),

@@ -172,7 +172,8 @@ def unroll(
       after each row's last step (with `reverse`, its first), in float32 or wider.
 
     Raises:
-      ValueError: shapes or dtypes disagree, lengths are out of range, there is no such backend, or it cannot serve the call.
+      ValueError: shapes or dtypes disagree, lengths are out of range, there is no such backend, or it cannot serve the
+        call.
     """
     check_backend(backend)
     x = jnp.asarray(x)

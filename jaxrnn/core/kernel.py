@@ -26,7 +26,7 @@ Flat = Sequence[Any]
 
 
 class Kernel(NamedTuple):
-    """A function of a tree of floats, and of lengths, which have no derivative; each way to compute it, and its platform.
+    """A function of a tree of floats, and of lengths, which have no derivative: its platform, and how it is computed.
 
     All four take first what is known before any array, `static`, which is hashable.
 
