@@ -14,6 +14,7 @@ Four primitives, of which JAX sees these rules:
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -54,7 +55,8 @@ class Kernel(NamedTuple):
         return jax.tree.unflatten(results_tree, _forward_p.bind(lengths, *flat, bound=bound))
 
 
-class _Bound(NamedTuple):
+@dataclass(frozen=True)  # no tuple: JAX would look into it, and hash what is inside by its own rules
+class _Bound:
     """A kernel with the structure of its arguments and results: what a primitive is given beside flat arrays."""
 
     kernel: Kernel
