@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,14 @@ from jaxrnn.data import (
     choose_boundaries,
     load_corpus,
     load_vectors,
+    strip_html,
     tokenize,
     truncate,
 )
 from jaxrnn.errors import InputError
 from jaxrnn.files import expand_user
 from jaxrnn.models import TextClassifier
+from jaxrnn.settings import split_names
 from jaxrnn.training import (
     Checkpoints,
     Devices,
@@ -72,22 +74,32 @@ def build_data(config: Config, devices: Devices, *, keep_tokens: bool = True) ->
     corpus = build_corpus(config)
     tokens = {split: build_tokens(config, each.texts, keep=keep_tokens) for split, each in corpus.splits.items()}
     vocabulary = Vocabulary.build(
-        tokens["train"], max_size=config.data.vocabulary_size, min_count=config.data.min_count
+        tokens["train"], max_size=config.data.vocabulary_size or None, min_count=config.data.min_count
     )
+    if config.data.ngrams > 1:
+        vocabulary = vocabulary.counted(
+            tokens["train"],
+            longest=config.data.ngrams,
+            max_size=config.data.ngram_vocabulary_size or None,
+            min_count=config.data.ngram_min_count,
+        )
     batches = {
         split: build_batches(config, vocabulary, tokens[split], examples.labels, devices)
         for split, examples in corpus.splits.items()
     }
     train = batches["train"]
     logger.info(
-        "batches: %d an epoch, %d shapes, %.1f %% padding; vocabulary: %s tokens",
+        "batches: %d an epoch, %d shapes, %.1f %% padding; vocabulary: %s tokens%s",
         *(train.num_batches, len(train.shapes), 100 * train.padding, f"{len(vocabulary):,}"),
+        f", {len(vocabulary.ngrams):,} runs of up to {vocabulary.ngrams.longest}" if len(vocabulary.ngrams) else "",
     )
     return Data(corpus.label_names, vocabulary, train, batches["validation"], batches["test"])
 
 
 def build_tokens(config: Config, texts: Sequence[str], *, cached: bool = True, keep: bool = True) -> list[list[str]]:
     """The tokens of each text, if `cached` from the cache where they are there, and kept in it if `keep`."""
+    if config.data.strip_html:
+        texts = [strip_html(text) for text in texts]
     cache_dir = expand_user(config.data.cache_dir) if cached else None
     return tokenize(texts, lowercase=config.data.lowercase, cache_dir=cache_dir, keep=keep)
 
@@ -100,7 +112,12 @@ def build_batches(
     devices: Devices,
 ) -> BucketedBatches:
     """Batches of token numbers, padded to lengths chosen for these texts."""
-    token_ids = truncate([vocabulary.encode(text) for text in tokens], config.data.max_tokens)
+    token_ids = truncate(
+        [vocabulary.encode(text) for text in tokens],
+        config.data.max_tokens,
+        keep=config.data.truncate,
+        head_fraction=config.data.head_fraction,
+    )
     batch_size = min(config.train.batch_size, len(token_ids))
     lengths = [len(ids) for ids in token_ids]
     return BucketedBatches(
@@ -151,18 +168,21 @@ def check_memory(config: Config, *, num_tokens: int, copies: int) -> None:
         )
 
 
-def build_model(config: Config, *, num_tokens: int, num_classes: int) -> TextClassifier:
+def build_model(config: Config, vocabulary: Vocabulary, *, num_classes: int) -> TextClassifier:
     """The classifier with its first weights, which the seed alone decides."""
     return TextClassifier(
-        vocabulary_size=num_tokens,
+        vocabulary_size=len(vocabulary),
         num_classes=num_classes,
         embedding_features=config.model.embedding,
+        num_ngrams=len(vocabulary.ngrams),
+        ngram_features=config.model.ngram_features,
         cell=config.model.cell,
         hidden_features=config.model.hidden,
         num_layers=config.model.num_layers,
         bidirectional=config.model.bidirectional,
         dropout_rate=config.model.dropout_rate,
-        pooling=config.model.pooling,
+        pooling=cast(Any, split_names(config.model.pooling)),
+        attention=config.model.attention,
         init=config.model.init,
         double_bias=config.model.double_bias,
         dtype=None if config.model.dtype == "float32" else jnp.dtype(config.model.dtype),
@@ -221,7 +241,7 @@ class Classifier(NamedTuple):
         devices = Devices.of(1)
         tokens = build_tokens(self.config, texts, cached=False)
         batches = build_batches(self.config, self.vocabulary, tokens, labels, devices)
-        model = build_model(self.config, num_tokens=len(self.vocabulary), num_classes=len(self.label_names))
+        model = build_model(self.config, self.vocabulary, num_classes=len(self.label_names))
         return make_evaluate(split_model(model), devices=devices)(self.parameters, batches.in_order())
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
@@ -235,7 +255,7 @@ def load_classifier(run_dir: Path) -> Classifier:
     config = load_config(folder.config, [])
     label_names, vocabulary = folder.read_labels(), Vocabulary.load(folder.vocabulary)
     check_memory(config, num_tokens=len(vocabulary), copies=1)
-    model = build_model(config, num_tokens=len(vocabulary), num_classes=len(label_names))
+    model = build_model(config, vocabulary, num_classes=len(label_names))
     checkpoints = Checkpoints(folder.checkpoints, read_only=True)
     parameters, best_step = checkpoints.restore_best(split_model(model).parameters)
     checkpoints.close()

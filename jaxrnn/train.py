@@ -93,7 +93,7 @@ def _train(config: Config, folder: RunFolder, *, is_dry_run: bool) -> int:
 
     # The model, taken apart into parameters and a pure function of them, and the optimiser.
     build.check_memory(config, num_tokens=len(data.vocabulary), copies=4)
-    classifier = build.build_model(config, num_tokens=len(data.vocabulary), num_classes=len(data.label_names))
+    classifier = build.build_model(config, data.vocabulary, num_classes=len(data.label_names))
     model = split_model(classifier)
     optimizer = build.build_optimizer(config, num_steps=num_steps)
 
@@ -218,10 +218,7 @@ def _describe_or_compare(folder: RunFolder, config: Config, data: build.Data) ->
         folder.write_json(folder.labels, data.label_names)
         data.vocabulary.save(folder.vocabulary)
         folder.write_text(folder.config, to_toml(config))  # the last: it makes the folder that of a run
-    elif (Vocabulary.load(folder.vocabulary).tokens, folder.read_labels()) != (
-        data.vocabulary.tokens,
-        data.label_names,
-    ):
+    elif (Vocabulary.load(folder.vocabulary), folder.read_labels()) != (data.vocabulary, data.label_names):
         raise InputError(f"run_dir {folder.path}: data.source has changed since this run began; choose another run_dir")
 
 
