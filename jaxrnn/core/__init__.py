@@ -14,6 +14,7 @@ from jaxrnn.core.chunks import truncated_value_and_grad as truncated_value_and_g
 from jaxrnn.core.control import hold as hold
 from jaxrnn.core.control import reversed_resets as reversed_resets
 from jaxrnn.core.control import zero_padding as zero_padding
+from jaxrnn.core.cuda_graph import cuda_graph_options as cuda_graph_options
 from jaxrnn.core.dispatch import elman as elman
 from jaxrnn.core.dispatch import gru as gru
 from jaxrnn.core.dispatch import lstm as lstm

@@ -63,7 +63,7 @@ def _run(
         state = leave(at, new, entered)
         return state, (state if loop.all_states else state.h, (pre, entered) if save else None)
 
-    last, (outputs, saved) = jax.lax.scan(body, state, (u, steps), reverse=loop.reverse)
+    last, (outputs, saved) = jax.lax.scan(body, state, (u, steps), reverse=loop.reverse, unroll=loop.unroll)
     return (outputs, last), saved
 
 
@@ -106,5 +106,6 @@ def tangent(loop: Loop, primals: tuple, saved: tuple[Array, State], tangents: tu
         d_state = leave(at, d_new, d_entered)
         return d_state, d_state if loop.all_states else d_state.h
 
-    d_last, d_outputs = jax.lax.scan(body, d_state, (d_u, d_h, pre, entered, steps), reverse=loop.reverse)
+    inputs = d_u, d_h, pre, entered, steps
+    d_last, d_outputs = jax.lax.scan(body, d_state, inputs, reverse=loop.reverse, unroll=loop.unroll)
     return d_outputs, d_last
