@@ -15,10 +15,13 @@ from jaxrnn.files import replacing
 UNKNOWN = "<unk>"
 PAD = "<pad>"
 SPECIALS = (UNKNOWN, PAD)
+END = "<end>"
 
 
 class Vocabulary:
     """Tokens numbered from 0: `<unk>` for every token not listed, `<pad>` for padding, then the words.
+
+    A language model's has `<end>` as the first of the words: what ends a text, and what a text begins after.
 
     Args:
         words: The words without the two specials, most frequent first.
@@ -40,12 +43,20 @@ class Vocabulary:
         self._ids = {token: number for number, token in enumerate(self.tokens) if number >= len(SPECIALS)}
         if len(self._ids) + len(SPECIALS) != len(self.tokens) or not self._ids.keys().isdisjoint(SPECIALS):
             raise ValueError("words: expected distinct words without <unk> and <pad>")
+        self.end_id = len(SPECIALS) if self.words[:1] == (END,) else None
+        if self.end_id is not None:  # nor can a text spell an end
+            del self._ids[END]
         if self.counts is not None and (len(self.counts) != len(self.tokens) or min(self.counts) < 0):
             raise ValueError(f"counts: expected {len(self.tokens)}, none below 0")
 
     @classmethod
     def build(
-        cls, token_lists: Iterable[Sequence[str]], *, max_size: int | None = 25_000, min_count: int = 1
+        cls,
+        token_lists: Iterable[Sequence[str]],
+        *,
+        max_size: int | None = 25_000,
+        min_count: int = 1,
+        with_end: bool = False,
     ) -> "Vocabulary":
         """Takes the most frequent tokens; among equally frequent ones the alphabet decides.
 
@@ -53,10 +64,22 @@ class Vocabulary:
             token_lists: The tokens of each training text.
             max_size: The most words to take, the two specials not counted; None: all.
             min_count: Rarer tokens are left out.
+            with_end: Whether `<end>` comes before them.
         """
         counts = Counter(chain.from_iterable(token_lists))
-        words = [token for token, count in counts.items() if count >= min_count and token not in SPECIALS]
-        return cls(sorted(words, key=lambda token: (-counts[token], token))[:max_size])
+        reserved = {*SPECIALS, END} if with_end else SPECIALS
+        words = [token for token, count in counts.items() if count >= min_count and token not in reserved]
+        words = sorted(words, key=lambda token: (-counts[token], token))[:max_size]
+        return cls([END, *words] if with_end else words)
+
+    def extended(self, other: "Vocabulary") -> "Vocabulary":
+        """These words and, after them, those that only the other has, but for `<end>`."""
+        return Vocabulary([*self.words, *(word for word in other.words if word != END and word not in self._ids)])
+
+    def rows_in(self, other: "Vocabulary") -> np.ndarray:
+        """The other's number of each of these tokens, int64 [num_tokens], -1 for those that it does not have."""
+        numbers = {token: number for number, token in enumerate(other.tokens)}
+        return np.array([numbers.get(token, -1) for token in self.tokens])
 
     def counted(
         self,
