@@ -35,7 +35,8 @@ from jaxrnn.training import Devices, TrainState, make_evaluate, make_train_step,
 NUM_FREQUENT = 2_000
 SETTINGS = [
     "task=language_modelling", "data.max_train_examples=4000", "data.validation_fraction=0.002", "model.embedding=128",
-    "model.hidden=128", "model.bidirectional=false", "model.dropout_rate=0", "train.batch_size=16", "train.window=64",
+    "model.hidden=128", "model.bidirectional=false", "model.dropout_rate=0", "data.max_shapes=1",
+    "train.batch_size=16", "train.window=64",
 ]  # fmt: skip
 
 
