@@ -15,6 +15,7 @@ from jaxrnn.config import Config, load_config
 from jaxrnn.data import (
     BucketedBatches,
     Corpus,
+    NGrams,
     Vocabulary,
     choose_boundaries,
     load_corpus,
@@ -76,7 +77,7 @@ def build_data(config: Config, devices: Devices, *, keep_tokens: bool = True) ->
     vocabulary = Vocabulary.build(
         tokens["train"], max_size=config.data.vocabulary_size or None, min_count=config.data.min_count
     )
-    if config.data.ngrams > 1:
+    if config.data.ngrams > 1 or config.model.normalize_embedding:
         vocabulary = vocabulary.counted(
             tokens["train"],
             longest=config.data.ngrams,
@@ -176,11 +177,14 @@ def build_model(config: Config, vocabulary: Vocabulary, *, num_classes: int) -> 
         embedding_features=config.model.embedding,
         num_ngrams=len(vocabulary.ngrams),
         ngram_features=config.model.ngram_features,
+        frequencies=_frequencies(config, vocabulary),
         cell=config.model.cell,
         hidden_features=config.model.hidden,
         num_layers=config.model.num_layers,
         bidirectional=config.model.bidirectional,
         dropout_rate=config.model.dropout_rate,
+        embedding_dropout_rate=config.model.embedding_dropout_rate,
+        word_dropout_rate=config.model.word_dropout_rate,
         pooling=cast(Any, split_names(config.model.pooling)),
         attention=config.model.attention,
         init=config.model.init,
@@ -188,6 +192,16 @@ def build_model(config: Config, vocabulary: Vocabulary, *, num_classes: int) -> 
         dtype=None if config.model.dtype == "float32" else jnp.dtype(config.model.dtype),
         rngs=nnx.Rngs(config.seed),
     )
+
+
+def _frequencies(config: Config, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray] | None:
+    """How often words and runs of words occur, where their vectors are to be normalised."""
+    if not config.model.normalize_embedding:
+        return None
+    if vocabulary.counts is None:
+        raise InputError("model.normalize_embedding: expected a vocabulary.txt with counts, it has none")
+    specials = [0] * NGrams.num_specials
+    return np.array(vocabulary.counts), np.array([*specials, *vocabulary.ngrams.counts.values()])
 
 
 def with_vectors(config: Config, parameters: Parameters, vocabulary: Vocabulary) -> Parameters:

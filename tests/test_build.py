@@ -37,6 +37,18 @@ def test_without_vectors_nothing_changes():
     assert build.with_vectors(config, parameters, Vocabulary(["a", "b", "c"])) is parameters
 
 
+def test_what_the_vocabulary_says_of_frequencies_reaches_the_model():
+    config = load_config(None, [*SMALL, "model.normalize_embedding=true", "model.ngram_features=2"])
+    texts = [["a", "b", "b", "c"], ["b", "c", "x"]]
+    vocabulary = Vocabulary(["b", "a", "c"]).counted(texts, longest=2, min_count=2)
+    model = build.build_model(config, vocabulary, num_classes=2)
+    np.testing.assert_allclose(model.embedding.frequencies[...], np.array([1, 0, 3, 1, 2]) / 7)
+    np.testing.assert_allclose(model.ngrams.frequencies[...], [0, 0, 1])  # "b c" twice
+    assert model.layer.cells[0].in_features == 5
+    with pytest.raises(InputError, match=r"expected a vocabulary\.txt with counts"):
+        build.build_model(config, Vocabulary(["b"]), num_classes=2)
+
+
 def test_the_seed_decides_the_first_weights():
     one, same, other = (parameters_of(load_config(None, [*SMALL, f"seed={seed}"]), 5) for seed in (1, 1, 2))
     assert jax.tree.all(jax.tree.map(np.array_equal, one, same))
