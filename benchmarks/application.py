@@ -136,7 +136,7 @@ def measure(epoch: Epoch, *, packed: bool = True, seconds: float) -> dict[str, A
     }
     functions |= {name: lambda program=program: program.train(prepared) for name, program in programs.items()}
     first = {"PyTorch packed": math.inf} if "PyTorch packed" in programs else {}  # too slow to warm up for nothing
-    result = compared(in_turns(functions, seconds=seconds, min_turns=3, first=first))
+    result = compared(in_turns(functions, seconds=seconds, first=first))
     tokens = int(sum(batch.lengths.sum() for batch in prepared))
     tokens_of_epoch = int(sum(batch.lengths.sum() for batch in epoch.batches))
     trained = {name: row["median"] for name, row in result["seconds"].items() if name != PIPELINE}
