@@ -1,12 +1,10 @@
 """Turns a config into objects: the only place, with the command lines, that sees one."""
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -26,6 +24,7 @@ from jaxrnn.data import (
 )
 from jaxrnn.errors import InputError
 from jaxrnn.files import expand_user
+from jaxrnn.memory import check_memory
 from jaxrnn.models import TextClassifier
 from jaxrnn.settings import split_names
 from jaxrnn.training import (
@@ -147,28 +146,6 @@ def build_devices(config: Config) -> Devices:
         raise InputError(f"devices.{error}") from error
 
 
-def check_memory(config: Config, *, num_tokens: int, copies: int) -> None:
-    """Raises InputError if so many copies of the parameters cannot be held: the system might end the process instead.
-
-    Training holds four: the parameters, their gradient, and Adam's two averages.
-    """
-    model = config.model
-    directions, gates = 1 + model.bidirectional, {"lstm": 4, "gru": 3, "elman": 1}[model.cell]
-    inputs = model.embedding + (model.num_layers - 1) * directions * model.hidden  # of all layers
-    weights = directions * gates * model.hidden * (inputs + model.num_layers * model.hidden)
-    needed = copies * 4 * (num_tokens * model.embedding + weights)
-    stats = [device.memory_stats() for device in jax.local_devices()]
-    available = sum(each["bytes_limit"] for each in stats if each) or os.sysconf("SC_PAGE_SIZE") * os.sysconf(
-        "SC_PHYS_PAGES"
-    )
-    if needed > available:
-        raise InputError(
-            f"model.embedding = {model.embedding}, model.hidden = {model.hidden} and model.num_layers = "
-            f"{model.num_layers} need more than {needed / 2**30:,.0f} GiB, and this machine has "
-            f"{available / 2**30:,.0f}; make one of them smaller"
-        )
-
-
 def build_model(config: Config, vocabulary: Vocabulary, *, num_classes: int) -> TextClassifier:
     """The classifier with its first weights, which the seed alone decides."""
     return TextClassifier(
@@ -268,7 +245,7 @@ def load_classifier(run_dir: Path) -> Classifier:
     folder = RunFolder.open(run_dir)
     config = load_config(folder.config, [])
     label_names, vocabulary = folder.read_labels(), Vocabulary.load(folder.vocabulary)
-    check_memory(config, num_tokens=len(vocabulary), copies=1)
+    check_memory(config, num_tokens=len(vocabulary), num_ngrams=len(vocabulary.ngrams), copies=1)
     model = build_model(config, vocabulary, num_classes=len(label_names))
     checkpoints = Checkpoints(folder.checkpoints, read_only=True)
     parameters, best_step = checkpoints.restore_best(split_model(model).parameters)

@@ -67,17 +67,3 @@ def test_clipping_limits_the_gradient():
         moment = jax.tree.leaves(state, is_leaf=lambda node: hasattr(node, "mu"))
         (mu,) = (node.mu["w"] for node in moment if hasattr(node, "mu"))
         np.testing.assert_allclose(mu, 0.1 * scale * gradient["w"], rtol=1e-5)
-
-
-@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
-def test_a_model_that_memory_cannot_hold_is_refused(cell, monkeypatch):
-    config = load_config(None, ["model.embedding=30", "model.hidden=20", "model.num_layers=3", f"model.cell={cell}"])
-    matrices = sum(
-        value.size for name, value in parameters_of(config, 50).items() if "w_" in name or "embedding" in name
-    )
-    memory = {"SC_PAGE_SIZE": 4, "SC_PHYS_PAGES": 4 * matrices}
-    monkeypatch.setattr(build.os, "sysconf", memory.get)
-    build.check_memory(config, num_tokens=50, copies=4)
-    memory["SC_PHYS_PAGES"] -= 1
-    with pytest.raises(InputError, match=r"model\.hidden = 20 .* need more than 0 GiB, and this machine has 0"):
-        build.check_memory(config, num_tokens=50, copies=4)
