@@ -74,7 +74,10 @@ def build_data(config: Config, devices: Devices, *, keep_tokens: bool = True) ->
     corpus = build_corpus(config)
     tokens = {split: build_tokens(config, each.texts, keep=keep_tokens) for split, each in corpus.splits.items()}
     vocabulary = Vocabulary.build(
-        tokens["train"], max_size=config.data.vocabulary_size or None, min_count=config.data.min_count
+        tokens["train"],
+        max_size=config.data.vocabulary_size or None,
+        min_count=config.data.min_count,
+        num_pieces=config.data.subwords,
     )
     if config.data.ngrams > 1 or config.model.normalize_embedding:
         vocabulary = vocabulary.counted(

@@ -47,6 +47,7 @@ class DataConfig:
     lowercase: bool = option(True, "lowercase the tokens")
     vocabulary_size: int = option(25_000, "most frequent training tokens to keep; 0: all", NOT_NEGATIVE_COUNT)
     min_count: int = option(1, "rarer training tokens are unknown words", COUNT)
+    subwords: int = option(0, "pieces of words, for unknown tokens; 0: none", NOT_NEGATIVE_COUNT)
     ngrams: int = option(1, "words of the longest runs that have vectors; 1: none", COUNT)
     ngram_vocabulary_size: int = option(100_000, "most frequent runs to keep; 0: all", NOT_NEGATIVE_COUNT)
     ngram_min_count: int = option(5, "rarer runs of training tokens are unknown runs", COUNT)

@@ -373,6 +373,7 @@ def configs():
             lowercase=st.booleans(),
             vocabulary_size=st.integers(0, 2**31 - 1),
             min_count=counts,
+            subwords=st.integers(0, 2**31 - 1),
             ngrams=counts,
             ngram_vocabulary_size=st.integers(0, 2**31 - 1),
             ngram_min_count=counts,
