@@ -14,6 +14,7 @@ from jaxrnn.data import (
     BucketedBatches,
     Corpus,
     NGrams,
+    StreamBatches,
     Vocabulary,
     choose_boundaries,
     load_corpus,
@@ -45,9 +46,9 @@ logger = logging.getLogger("jaxrnn")
 class Data(NamedTuple):
     """The data of a training run, ready for the model."""
 
-    label_names: tuple[str, ...]
+    label_names: tuple[str, ...]  # none: a language model's
     vocabulary: Vocabulary
-    train: BucketedBatches
+    train: BucketedBatches | StreamBatches
     validation: BucketedBatches
     test: BucketedBatches
 
@@ -63,12 +64,13 @@ def build_corpus(config: Config) -> Corpus:
     )
 
 
-def build_data(config: Config, devices: Devices, *, keep_tokens: bool = True) -> Data:
+def build_data(config: Config, devices: Devices, *, known: Vocabulary | None = None, keep_tokens: bool = True) -> Data:
     """From the source to batches of token numbers, with the vocabulary of the training texts.
 
     Args:
       config: the run's.
       devices: what the batches are for; each host builds its own rows of them.
+      known: words that the model knows already, which come after those of the training texts.
       keep_tokens: keep the tokens in the cache.
     """
     corpus = build_corpus(config)
@@ -78,7 +80,7 @@ def build_data(config: Config, devices: Devices, *, keep_tokens: bool = True) ->
         max_size=config.data.vocabulary_size or None,
         min_count=config.data.min_count,
         num_pieces=config.data.subwords,
-    )
+    ).extended(known or Vocabulary([]))
     if config.data.ngrams > 1 or config.model.normalize_embedding:
         vocabulary = vocabulary.counted(
             tokens["train"],
@@ -121,6 +123,11 @@ def build_batches(
         keep=config.data.truncate,
         head_fraction=config.data.head_fraction,
     )
+    return bucket(config, token_ids, labels, devices)
+
+
+def bucket(config: Config, token_ids: Sequence[np.ndarray], labels: np.ndarray, devices: Devices) -> BucketedBatches:
+    """Batches of these token numbers, padded to lengths chosen for them."""
     batch_size = min(config.train.batch_size, len(token_ids))
     lengths = [len(ids) for ids in token_ids]
     return BucketedBatches(
@@ -134,7 +141,7 @@ def build_batches(
     )
 
 
-def count_steps(config: Config, train: BucketedBatches) -> int:
+def count_steps(config: Config, train: BucketedBatches | StreamBatches) -> int:
     """Steps of the whole run, unless it stops early."""
     steps = config.train.epochs * train.num_batches
     return steps if config.train.max_steps is None else min(steps, config.train.max_steps)
@@ -247,10 +254,19 @@ def load_classifier(run_dir: Path) -> Classifier:
     """The best checkpoint of a run, with all it needs; InputError if the folder holds none."""
     folder = RunFolder.open(run_dir)
     config = load_config(folder.config, [])
+    check_task(run_dir, config, "classification")
     label_names, vocabulary = folder.read_labels(), Vocabulary.load(folder.vocabulary)
+    if not label_names:
+        raise InputError(f"{run_dir}: expected the folder of a run, but it has no {folder.labels.name}")
     check_memory(config, num_tokens=len(vocabulary), num_ngrams=len(vocabulary.ngrams), copies=1)
     model = build_model(config, vocabulary, num_classes=len(label_names))
     checkpoints = Checkpoints(folder.checkpoints, read_only=True)
     parameters, best_step = checkpoints.restore_best(split_model(model).parameters)
     checkpoints.close()
     return Classifier(config, label_names, vocabulary, parameters, best_step)
+
+
+def check_task(run_dir: Path, config: Config, expected: str) -> None:
+    """Raises InputError if a run is not of this task."""
+    if config.task != expected:
+        raise InputError(f"{run_dir}: expected a run of {expected}, it is one of {config.task}")

@@ -64,7 +64,7 @@ class VectorsConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """The classifier: embedding, recurrent layers, pooling."""
+    """Embedding, recurrent layers, and what a classifier pools them by."""
 
     cell: Literal["lstm", "gru", "elman"] = option("lstm", "kind of recurrent layer")
     embedding: int = option(64, "features of a token", COUNT)
@@ -81,6 +81,7 @@ class ModelConfig:
     init: Literal["orthogonal", "torch"] = option("orthogonal", "first weights; torch: as PyTorch draws them")
     double_bias: bool = option(False, "two biases that add up, as in PyTorch")
     dtype: Literal["float32", "bfloat16"] = option("float32", "of the matrix products")
+    init_from: str | None = option(None, "run_dir of a language model whose words and layers to start from", TEXT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +100,8 @@ class OptimConfig:
     max_grad_norm: float | None = option(None, "clip the gradient to this global norm", POSITIVE)
     skip_nonfinite: int = option(0, "steps that may be skipped as their gradient is not finite", NOT_NEGATIVE_COUNT)
     accumulate_steps: int = option(1, "batches whose mean gradient makes one update", COUNT)
-    label_smoothing: float = option(0.0, "of the training loss, spread over all classes", RATE)
+    label_smoothing: float = option(0.0, "of a classifier's training loss, spread over all classes", RATE)
+    sampled_words: int | None = option(None, "estimate a language model's softmax from so many; none: all words", COUNT)
     ema_decay: float | None = option(None, "of an average of the weights, used in their place", FRACTION)
 
 
@@ -110,7 +112,8 @@ class TrainConfig:
     epochs: int = option(5, "passes over the training examples", COUNT)
     max_steps: int | None = option(None, "stop after this many steps", COUNT)
     patience: int | None = option(None, "epochs in a row without a better validation loss", COUNT)
-    batch_size: int = option(32, "examples a step", COUNT)
+    batch_size: int = option(32, "examples a step; of a language model rows of text", COUNT)
+    window: int = option(70, "steps of a language model's windows, which gradients do not leave", COUNT)
     checkpoint_every_seconds: float = option(60.0, "between the checkpoints inside an epoch", NOT_NEGATIVE)
     checkpoint_every_steps: int | None = option(None, "save also after so many steps", COUNT)
     keep_checkpoints: int = option(2, "the latest ones, to go on from", COUNT)
@@ -140,6 +143,7 @@ class Config:
         InputError: If a value has the wrong type or is out of range.
     """
 
+    task: Literal["classification", "language_modelling"] = option("classification", "what is learnt")
     seed: int = option(42, "of the split, the order, the weights and dropout", SEED)
     run_dir: str = option("runs/quickstart", "folder that receives all results", TEXT)
     data: DataConfig = DataConfig()
@@ -154,7 +158,15 @@ class Config:
             _SCHEMA.checked(key, attrgetter(key)(self))
         if self.optim.optimizer == "adam" and self.optim.weight_decay:
             raise InputError(f"optim.weight_decay: expected 0 for adam (adamw has it), got {self.optim.weight_decay}")
-        divided = {"embedding": ("embedding",), "hidden": ("hidden",), "both": ("embedding", "hidden")}
+        if self.task == "language_modelling":
+            for key, expected in _OF_LANGUAGE_MODELS.items():
+                if attrgetter(key)(self) != expected:
+                    raise InputError(
+                        f"{key}: expected {toml_value(expected)} with task = language_modelling, "
+                        f"got {toml_value(attrgetter(key)(self))}"
+                    )
+        tables = ("embedding", "ngram_features") if self.data.ngrams > 1 else ("embedding",)
+        divided = {"embedding": tables, "hidden": ("hidden",), "both": (*tables, "hidden")}
         for name in divided[self.devices.divide]:
             if getattr(self.model, name) % self.devices.model_parallel:
                 raise InputError(
@@ -162,6 +174,18 @@ class Config:
                     f"got {self.devices.model_parallel}"
                 )
 
+
+# What a language model cannot be but so.
+_OF_LANGUAGE_MODELS = {
+    "data.truncate": "head",
+    "data.subwords": 0,
+    "data.ngrams": 1,
+    "model.embedding_dropout_rate": None,
+    "model.word_dropout_rate": 0.0,
+    "model.normalize_embedding": False,
+    "model.bidirectional": False,
+    "optim.label_smoothing": 0.0,
+}
 
 _SCHEMA = Schema(Config)
 

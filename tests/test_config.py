@@ -128,6 +128,14 @@ def test_every_setting_has_a_one_line_help_and_an_optional_one_defaults_to_none(
             {"devices": DevicesConfig(model_parallel=4, divide="both"), "model": ModelConfig(hidden=6)},
             "devices.model_parallel: expected a divisor of model.hidden = 6, got 4",
         ),
+        (
+            {
+                "devices": DevicesConfig(model_parallel=4),
+                "data": DataConfig(ngrams=2),
+                "model": ModelConfig(ngram_features=6),
+            },
+            "devices.model_parallel: expected a divisor of model.ngram_features = 6, got 4",
+        ),
         ({"seed": -1}, "seed: expected an integer from 0 to 4294967295, got -1"),
         ({"seed": 2**32}, "seed: expected an integer from 0 to 4294967295, got 4294967296"),
         ({"run_dir": " "}, "run_dir: expected a string of valid Unicode, neither empty nor with NUL, got ' '"),

@@ -10,6 +10,8 @@ from jaxrnn.data.markup import strip_html as strip_html
 from jaxrnn.data.ngrams import NGrams as NGrams
 from jaxrnn.data.sources import load_corpus as load_corpus
 from jaxrnn.data.sources import load_examples as load_examples
+from jaxrnn.data.sources import load_texts as load_texts
+from jaxrnn.data.stream import StreamBatches as StreamBatches
 from jaxrnn.data.text import tokenize as tokenize
 from jaxrnn.data.vectors import Vectors as Vectors
 from jaxrnn.data.vectors import load_vectors as load_vectors

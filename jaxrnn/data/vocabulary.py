@@ -16,12 +16,15 @@ from jaxrnn.files import replacing
 UNKNOWN = "<unk>"
 PAD = "<pad>"
 SPECIALS = (UNKNOWN, PAD)
+END = "<end>"
 
 
 class Vocabulary:
     """Tokens numbered from 0: `<unk>` for every token not listed, `<pad>` for padding, then the words.
 
     Pieces of words may be among the words. A token that is not listed has then the numbers of its pieces.
+
+    A language model's has `<end>` as the first of the words: what ends a text, and what a text begins after.
 
     Args:
         words: The words without the two specials, most frequent first.
@@ -45,6 +48,9 @@ class Vocabulary:
         }
         if len(self._ids) + len(SPECIALS) != len(self.tokens) or not self._ids.keys().isdisjoint(SPECIALS):
             raise ValueError("words: expected distinct words without <unk> and <pad>")
+        self.end_id = len(SPECIALS) if self.words[:1] == (END,) else None
+        if self.end_id is not None:  # nor can a text spell an end
+            del self._ids[END]
         self._cut: dict[str, Sequence[str]] = {}  # the unknown tokens met so far
         self._has_pieces = any(word.startswith(CONTINUES) for word in self.words)
         if self.counts is not None and (len(self.counts) != len(self.tokens) or min(self.counts) < 0):
@@ -58,6 +64,7 @@ class Vocabulary:
         max_size: int | None = 25_000,
         min_count: int = 1,
         num_pieces: int = 0,
+        with_end: bool = False,
     ) -> "Vocabulary":
         """Takes the most frequent tokens; among equally frequent ones the alphabet decides.
 
@@ -66,11 +73,23 @@ class Vocabulary:
             max_size: The most words to take, the two specials not counted; None: all.
             min_count: Rarer tokens are left out.
             num_pieces: The most pieces to take, after the words, for the tokens that are left out.
+            with_end: Whether `<end>` comes before them.
         """
         counts = Counter(chain.from_iterable(token_lists))
-        words = [token for token, count in counts.items() if count >= min_count and token not in SPECIALS]
+        reserved = {*SPECIALS, END} if with_end else {*SPECIALS}
+        words = [token for token, count in counts.items() if count >= min_count and token not in reserved]
         words = sorted(words, key=lambda token: (-counts[token], token))[:max_size]
-        return cls([*words, *choose_pieces(counts, {*words, *SPECIALS}, max_size=num_pieces)] if num_pieces else words)
+        pieces = choose_pieces(counts, {*words, *reserved}, max_size=num_pieces) if num_pieces else []
+        return cls([*([END] if with_end else []), *words, *pieces])
+
+    def extended(self, other: "Vocabulary") -> "Vocabulary":
+        """These words and, after them, those that only the other has, but for `<end>`."""
+        return Vocabulary([*self.words, *(word for word in other.words if word != END and word not in self._ids)])
+
+    def rows_in(self, other: "Vocabulary") -> np.ndarray:
+        """The other's number of each of these tokens, int64 [num_tokens], -1 for those that it does not have."""
+        numbers = {token: number for number, token in enumerate(other.tokens)}
+        return np.array([numbers.get(token, -1) for token in self.tokens])
 
     def counted(
         self,

@@ -11,14 +11,14 @@ from typing import Any, TextIO
 from jaxrnn.errors import InputError
 from jaxrnn.files import replacing
 
-METRICS = {"step": int, "split": str, "loss": int | float, "accuracy": int | float}  # in every line
+METRICS = {"step": int, "split": str, "loss": int | float}  # in every line
 
 
 class RunFolder:
     """Names the files of a run, and reads and writes them.
 
-    `config.toml` (resolved), `labels.json`, `vocabulary.txt`, `checkpoints/`, `metrics.jsonl` (one object a line),
-    `curves.png`, `result.json`. It is all that evaluating and predicting need.
+    `config.toml` (resolved), `labels.json` (of a classifier), `vocabulary.txt`, `checkpoints/`, `metrics.jsonl` (one
+    object a line), `curves.png`, `result.json`. It is all that evaluating and predicting need.
     """
 
     def __init__(self, path: Path):
@@ -67,7 +67,7 @@ class RunFolder:
           InputError: it is not the folder of a run.
         """
         folder = cls(path)
-        for file in (folder.config, folder.vocabulary, folder.labels, folder.checkpoints):
+        for file in (folder.config, folder.vocabulary, folder.checkpoints):
             if not (file.is_dir() if file == folder.checkpoints else file.is_file()):
                 raise InputError(f"{path}: expected the folder of a run, but it has no {file.name}")
         return folder
@@ -82,7 +82,13 @@ class RunFolder:
             temporary.write_text(text, encoding="utf-8")
 
     def read_labels(self) -> tuple[str, ...]:
-        """The names of the classes, in the order of their numbers; InputError if the file holds something else."""
+        """The names of the classes, in the order of their numbers; none without the file, as for a language model.
+
+        Raises:
+          InputError: the file holds something else.
+        """
+        if not self.labels.exists():
+            return ()
         try:
             labels = json.loads(self.labels.read_text(encoding="utf-8"))
         except ValueError as error:
