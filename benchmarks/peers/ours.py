@@ -5,7 +5,7 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.cases import Case
-from benchmarks.peers.runner import Runner, jax_runner
+from benchmarks.peers.runner import CannotServeError, Runner, jax_runner
 from jaxrnn import core, nn
 
 LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "elman": nn.Elman}
@@ -53,6 +53,21 @@ def make(case: Case) -> Runner:
 def make_plain(case: Case) -> Runner:
     """The plain scan: what anyone would write in JAX."""
     return _make(case, "reference")
+
+
+def make_backend(case: Case, backend: core.BackendName) -> Runner:
+    """Our layer by one backend.
+
+    Raises:
+      CannotServeError: it cannot serve the case here; its own reason.
+    """
+    here = core.backends()[backend]
+    if here is not None:
+        raise CannotServeError(here)
+    try:
+        return _make(case, backend)
+    except ValueError as error:
+        raise CannotServeError(str(error)) from error
 
 
 def _make(case: Case, backend: core.BackendName | None) -> Runner:
