@@ -115,10 +115,3 @@ def test_what_it_cannot_serve_is_refused_in_words(options, reason, rng):
     x = options.pop("x", np.zeros((T, B, D), np.float32))
     with pytest.raises(ValueError, match=f"got 'trimmed_scan', which {reason}"):
         core.lstm(x, draw_params(rng, "lstm", D, H, np.float32), backend="trimmed_scan", **options)
-
-
-def test_it_is_never_chosen_unless_asked_for(rng):
-    x, params = np.zeros((T, B, D), np.float32), draw_params(rng, "lstm", D, H, np.float32)
-    found = core.resolve_backend(CELLS["lstm"], x, params)
-    assert found.name == "fused_scan"
-    assert found.others["trimmed_scan"] == "can serve, and takes several times as long to compile: by name only"
