@@ -12,6 +12,7 @@ from benchmarks.cases import Case
 from benchmarks.device import set_precision
 from benchmarks.matrix import product_seconds
 from benchmarks.peers import PEERS, VARIANTS, Runner
+from benchmarks.peers.ours import chosen
 from benchmarks.peers.runner import CannotServeError
 from benchmarks.timing import compared, in_turns
 
@@ -54,6 +55,7 @@ def measure(
     return {
         "name": case.name,
         "case": case._asdict(),
+        "backend": chosen(case).name,
         "valid_share": case.valid_share,
         "forward_flops": case.forward_flops,
         "passes": {name: timings(name) for name in passes},

@@ -1,5 +1,8 @@
 """Our layer, and the same by a plain `lax.scan` with autodiff."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -53,6 +56,21 @@ def make(case: Case) -> Runner:
 def make_plain(case: Case) -> Runner:
     """The plain scan: what anyone would write in JAX."""
     return _make(case, "reference")
+
+
+def chosen(case: Case) -> core.Resolution:
+    """Which backend our layer takes by itself, and why not each other one; no array is made."""
+    gates = {"lstm": 4, "gru": 3, "elman": 1}[case.cell]
+    types = {"lstm": core.LSTMParams, "gru": core.GRUParams, "elman": core.ElmanParams}
+    cells = {"lstm": core.lstm_cell(), "gru": core.gru_cell(True), "elman": core.elman_cell("tanh")}
+
+    def weights(width: int) -> Any:
+        shapes = (width, gates, case.hidden), (case.hidden, gates, case.hidden), (gates, case.hidden)
+        return types[case.cell](*(jax.ShapeDtypeStruct(shape, case.dtype) for shape in shapes))
+
+    layers = [[weights(width)] * case.directions for width in case.layer_widths]
+    x = jax.ShapeDtypeStruct((case.time, case.batch, case.features), "float32")
+    return core.resolve_backend(cells[case.cell], x, layers)
 
 
 def make_backend(case: Case, backend: core.BackendName) -> Runner:

@@ -1,5 +1,6 @@
 """Recurrences as pure functions on arrays: jax and numpy only."""
 
+from jaxrnn.core.backend_table import Resolution as Resolution
 from jaxrnn.core.backend_table import backends as backends
 from jaxrnn.core.backend_table import check_backend as check_backend
 from jaxrnn.core.backend_table import resolve_backend as resolve_backend

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
-
-import datasets
-import huggingface_hub
 
 from jaxrnn.data.corpus import UNLABELLED, Records, concatenate, split_names
 from jaxrnn.data.quiet import quiet_datasets
 from jaxrnn.errors import InputError
+
+if TYPE_CHECKING:  # imported where they are used: who brings token numbers needs no such packages
+    import datasets
 
 logger = logging.getLogger("jaxrnn")
 
@@ -30,6 +30,8 @@ def read_table(path: Path, *, labelled: bool = True) -> Records:
     Raises:
         InputError: The file cannot be read, lacks a column, or has a row without text or label.
     """
+    import datasets
+
     kind = FILE_KINDS[path.suffix.lower()]
     options: dict[str, Any] = {}
     # The library keeps a copy of what it reads below the home folder; a throw-away folder leaves nothing behind.
@@ -88,6 +90,8 @@ def read_hub(name: str, *, labelled: bool = True) -> dict[str, Records]:
     Raises:
         InputError: The Hub cannot be reached, or has no such dataset with columns `text` and `label`.
     """
+    import datasets
+
     with quiet_datasets(), _hub_offline_if_unreachable() as is_offline:
         try:
             found = datasets.load_dataset(name)
@@ -106,7 +110,9 @@ def read_hub(name: str, *, labelled: bool = True) -> dict[str, Records]:
     }
 
 
-def _to_records(table: datasets.Dataset, origin: str, *, labelled: bool) -> Records:
+def _to_records(table: "datasets.Dataset", origin: str, *, labelled: bool) -> Records:
+    import datasets
+
     _require_columns(table.column_names, origin, labelled=labelled)
     feature = table.features["text"]
     if not (isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string", "null")):
@@ -129,10 +135,12 @@ def _to_records(table: datasets.Dataset, origin: str, *, labelled: bool) -> Reco
     return Records(origin, texts, [feature.names[label] for label in labels], tuple(feature.names))
 
 
-def _read_texts(table: datasets.Dataset, origin: str) -> list[str]:
+def _read_texts(table: "datasets.Dataset", origin: str) -> list[str]:
     try:
         return _require_values(list(table["text"]), "text", origin)
     except UnicodeDecodeError:
+        import datasets
+
         # Parquet stores bytes: other writers can leave invalid UTF-8 in a column that claims to be text.
         as_bytes = table.select_columns("text").cast_column("text", datasets.Value("binary"))
     contents = _require_values(list(as_bytes["text"]), "text", origin)
@@ -205,6 +213,8 @@ def _columns(labelled: bool) -> str:
 
 @contextmanager
 def _hub_offline_if_unreachable() -> Iterator[bool]:
+    import huggingface_hub
+
     # Without a network the library retries for 24 s before it gives up (datasets 5.2, 2026-11); one short
     # request of our own decides at once. In offline mode it still takes what its cache holds.
     try:
