@@ -98,16 +98,17 @@ def main() -> None:
             start = time.perf_counter()
             states[kind], _ = jax.block_until_ready(step(states[kind], batch))
             seconds[kind].append(time.perf_counter() - start)
-    rows = []
+    rows, num_words = [], 0
     for kind, (model, _) in kinds.items():
         evaluate = make_evaluate(split_model(model), task=language_modelling())
         totals = evaluate(states[kind].parameters, data.validation.in_order()).totals
         rows.append({"kind": kind, "seconds_a_step": statistics.median(seconds[kind]), "perplexity": totals.perplexity})
+        num_words = totals.examples
         print(rows[-1], flush=True)
     check_sums_to_one(adaptive)
     record = {
         "words": len(data.vocabulary), "steps": len(seconds["adaptive"]), "rows": rows,
-        "words_evaluated": totals.examples, "environment": environment(command_line()),
+        "words_evaluated": num_words, "environment": environment(command_line()),
     }  # fmt: skip
     options.out.write_text(json.dumps(record, indent=2) + "\n")
 

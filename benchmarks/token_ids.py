@@ -44,7 +44,7 @@ def write(path: Path, config: Config) -> None:
     )
     model = build.build_model(config, vocabulary, num_classes=len(corpus.label_names))
     parameters = build.with_vectors(config, split_model(model).parameters, vocabulary)
-    arrays = {"embedding": np.asarray(parameters[EMBEDDING])}
+    arrays: dict[str, Any] = {"embedding": np.asarray(parameters[EMBEDDING])}
     for split, examples in corpus.splits.items():
         ids = truncate([vocabulary.encode(text) for text in tokens[split]], config.data.max_tokens)
         arrays[f"{split}_ids"] = np.concatenate(ids).astype(np.uint32 if len(vocabulary) > 2**16 else np.uint16)
@@ -83,7 +83,8 @@ def train(path: Path, folder: Path, config: Config, backend: core.BackendName | 
     step, evaluate = make_train_step(split, optimizer, config.seed), make_evaluate(split, devices=Devices.of(1))
 
     def start() -> TrainState:
-        return TrainState.initial(split.parameters | {EMBEDDING: jnp.asarray(embedding)}, optimizer)
+        parameters = split.parameters | {EMBEDDING: jnp.asarray(embedding)}
+        return TrainState.initial(jax.tree.map(jnp.copy, parameters), optimizer)  # a step uses up what it is given
 
     begun = time.perf_counter()
     shapes = {batch.tokens.shape: batch for batch in batches["train"].epoch(0)}

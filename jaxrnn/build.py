@@ -1,12 +1,10 @@
 """Turns a config into objects: the only place, with the command lines, that sees one."""
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -15,6 +13,7 @@ from jaxrnn.config import Config, load_config
 from jaxrnn.data import (
     BucketedBatches,
     Corpus,
+    NGrams,
     StreamBatches,
     Vocabulary,
     choose_boundaries,
@@ -26,6 +25,7 @@ from jaxrnn.data import (
 )
 from jaxrnn.errors import InputError
 from jaxrnn.files import expand_user
+from jaxrnn.memory import check_memory
 from jaxrnn.models import TextClassifier
 from jaxrnn.settings import split_names
 from jaxrnn.training import (
@@ -76,9 +76,12 @@ def build_data(config: Config, devices: Devices, *, known: Vocabulary | None = N
     corpus = build_corpus(config)
     tokens = {split: build_tokens(config, each.texts, keep=keep_tokens) for split, each in corpus.splits.items()}
     vocabulary = Vocabulary.build(
-        tokens["train"], max_size=config.data.vocabulary_size or None, min_count=config.data.min_count
+        tokens["train"],
+        max_size=config.data.vocabulary_size or None,
+        min_count=config.data.min_count,
+        num_pieces=config.data.subwords,
     ).extended(known or Vocabulary([]))
-    if config.data.ngrams > 1:
+    if config.data.ngrams > 1 or config.model.normalize_embedding:
         vocabulary = vocabulary.counted(
             tokens["train"],
             longest=config.data.ngrams,
@@ -153,28 +156,6 @@ def build_devices(config: Config) -> Devices:
         raise InputError(f"devices.{error}") from error
 
 
-def check_memory(config: Config, *, num_tokens: int, copies: int) -> None:
-    """Raises InputError if so many copies of the parameters cannot be held: the system might end the process instead.
-
-    Training holds four: the parameters, their gradient, and Adam's two averages.
-    """
-    model = config.model
-    directions, gates = 1 + model.bidirectional, {"lstm": 4, "gru": 3, "elman": 1}[model.cell]
-    inputs = model.embedding + (model.num_layers - 1) * directions * model.hidden  # of all layers
-    weights = directions * gates * model.hidden * (inputs + model.num_layers * model.hidden)
-    needed = copies * 4 * (num_tokens * model.embedding + weights)
-    stats = [device.memory_stats() for device in jax.local_devices()]
-    available = sum(each["bytes_limit"] for each in stats if each) or os.sysconf("SC_PAGE_SIZE") * os.sysconf(
-        "SC_PHYS_PAGES"
-    )
-    if needed > available:
-        raise InputError(
-            f"model.embedding = {model.embedding}, model.hidden = {model.hidden} and model.num_layers = "
-            f"{model.num_layers} need more than {needed / 2**30:,.0f} GiB, and this machine has "
-            f"{available / 2**30:,.0f}; make one of them smaller"
-        )
-
-
 def build_model(config: Config, vocabulary: Vocabulary, *, num_classes: int) -> TextClassifier:
     """The classifier with its first weights, which the seed alone decides."""
     return TextClassifier(
@@ -183,11 +164,14 @@ def build_model(config: Config, vocabulary: Vocabulary, *, num_classes: int) -> 
         embedding_features=config.model.embedding,
         num_ngrams=len(vocabulary.ngrams),
         ngram_features=config.model.ngram_features,
+        frequencies=_frequencies(config, vocabulary),
         cell=config.model.cell,
         hidden_features=config.model.hidden,
         num_layers=config.model.num_layers,
         bidirectional=config.model.bidirectional,
         dropout_rate=config.model.dropout_rate,
+        embedding_dropout_rate=config.model.embedding_dropout_rate,
+        word_dropout_rate=config.model.word_dropout_rate,
         pooling=cast(Any, split_names(config.model.pooling)),
         attention=config.model.attention,
         init=config.model.init,
@@ -195,6 +179,16 @@ def build_model(config: Config, vocabulary: Vocabulary, *, num_classes: int) -> 
         dtype=None if config.model.dtype == "float32" else jnp.dtype(config.model.dtype),
         rngs=nnx.Rngs(config.seed),
     )
+
+
+def _frequencies(config: Config, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray] | None:
+    """How often words and runs of words occur, where their vectors are to be normalised."""
+    if not config.model.normalize_embedding:
+        return None
+    if vocabulary.counts is None:
+        raise InputError("model.normalize_embedding: expected a vocabulary.txt with counts, it has none")
+    specials = [0] * NGrams.num_specials
+    return np.array(vocabulary.counts), np.array([*specials, *vocabulary.ngrams.counts.values()])
 
 
 def with_vectors(config: Config, parameters: Parameters, vocabulary: Vocabulary) -> Parameters:
@@ -264,7 +258,7 @@ def load_classifier(run_dir: Path) -> Classifier:
     label_names, vocabulary = folder.read_labels(), Vocabulary.load(folder.vocabulary)
     if not label_names:
         raise InputError(f"{run_dir}: expected the folder of a run, but it has no {folder.labels.name}")
-    check_memory(config, num_tokens=len(vocabulary), copies=1)
+    check_memory(config, num_tokens=len(vocabulary), num_ngrams=len(vocabulary.ngrams), copies=1)
     model = build_model(config, vocabulary, num_classes=len(label_names))
     checkpoints = Checkpoints(folder.checkpoints, read_only=True)
     parameters, best_step = checkpoints.restore_best(split_model(model).parameters)

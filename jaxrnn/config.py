@@ -47,6 +47,7 @@ class DataConfig:
     lowercase: bool = option(True, "lowercase the tokens")
     vocabulary_size: int = option(25_000, "most frequent training tokens to keep; 0: all", NOT_NEGATIVE_COUNT)
     min_count: int = option(1, "rarer training tokens are unknown words", COUNT)
+    subwords: int = option(0, "pieces of words, for unknown tokens; 0: none", NOT_NEGATIVE_COUNT)
     ngrams: int = option(1, "words of the longest runs that have vectors; 1: none", COUNT)
     ngram_vocabulary_size: int = option(100_000, "most frequent runs to keep; 0: all", NOT_NEGATIVE_COUNT)
     ngram_min_count: int = option(5, "rarer runs of training tokens are unknown runs", COUNT)
@@ -72,6 +73,9 @@ class ModelConfig:
     num_layers: int = option(1, "recurrent layers", COUNT)
     bidirectional: bool = option(True, "read the text in both directions")
     dropout_rate: float = option(0.5, "on the embedding, between layers and on the pooled state", RATE)
+    embedding_dropout_rate: float | None = option(None, "on the embedding; none: dropout_rate", RATE)
+    word_dropout_rate: float = option(0.0, "of tokens, which become <unk>", RATE)
+    normalize_embedding: bool = option(False, "vectors of mean 0 and variance 1 over the training tokens")
     pooling: str = option("mean", "last, mean, max, attention, or several as max,mean,last", POOLING)
     attention: Literal["additive", "dot"] = option("additive", "kind of attention, for pooling=attention")
     init: Literal["orthogonal", "torch"] = option("orthogonal", "first weights; torch: as PyTorch draws them")
@@ -161,7 +165,8 @@ class Config:
                         f"{key}: expected {toml_value(expected)} with task = language_modelling, "
                         f"got {toml_value(attrgetter(key)(self))}"
                     )
-        divided = {"embedding": ("embedding",), "hidden": ("hidden",), "both": ("embedding", "hidden")}
+        tables = ("embedding", "ngram_features") if self.data.ngrams > 1 else ("embedding",)
+        divided = {"embedding": tables, "hidden": ("hidden",), "both": (*tables, "hidden")}
         for name in divided[self.devices.divide]:
             if getattr(self.model, name) % self.devices.model_parallel:
                 raise InputError(
@@ -173,7 +178,11 @@ class Config:
 # What a language model cannot be but so.
 _OF_LANGUAGE_MODELS = {
     "data.truncate": "head",
+    "data.subwords": 0,
     "data.ngrams": 1,
+    "model.embedding_dropout_rate": None,
+    "model.word_dropout_rate": 0.0,
+    "model.normalize_embedding": False,
     "model.bidirectional": False,
     "optim.label_smoothing": 0.0,
 }

@@ -38,15 +38,14 @@ class Pretrained(NamedTuple):
         """The words that are known."""
         return self.language.vocabulary if self.language else Vocabulary([])
 
-    def put_into(self, parameters: Parameters, config: Config, vocabulary: Vocabulary) -> Parameters:
+    def put_into(self, parameters: Parameters, vocabulary: Vocabulary) -> Parameters:
         """The parameters with those of the language model in their place.
 
         A word that the model does not know keeps its first vector. The layers of a language model read forward: in a
-        bidirectional layer the backward direction keeps its first weights.
+        bidirectional layer, whose forward cell has the same name, the backward cell keeps its first weights.
 
         Args:
           parameters: of the run that starts, by name.
-          config: that run's.
           vocabulary: that run's, which numbers the rows of its embedding.
         """
         if self.language is None:
@@ -54,12 +53,9 @@ class Pretrained(NamedTuple):
         rows = vocabulary.rows_in(self.language.vocabulary)
         taken = {}
         for name, value in self.language.parameters.items():
-            name = _name_in(name, directions=1 + config.model.bidirectional)
-            if name in BY_WORD and name in parameters:
-                known = (rows >= 0).reshape(-1, *[1] * (value.ndim - 1))
-                taken[name] = jnp.where(known, value[rows], parameters[name])
-            elif name in parameters:
-                taken[name] = value
+            if name in parameters:
+                is_known = (rows >= 0).reshape(-1, *[1] * (value.ndim - 1))
+                taken[name] = jnp.where(is_known, value[rows], parameters[name]) if name in BY_WORD else value
         logger.info(
             "start: %s of %s words are known; at random: %s",
             *(f"{(rows >= 0).sum():,}", f"{len(rows):,}", ", ".join(sorted(parameters.keys() - taken)) or "nothing"),
@@ -92,11 +88,3 @@ def load_pretrained(config: Config) -> Pretrained:
             "language model reads one direction of the first), got true"
         )
     return Pretrained(language)
-
-
-def _name_in(name: str, *, directions: int) -> str:
-    """The name of a language model's parameter in a model with so many directions, the forward one first."""
-    parts = name.split(".")
-    if parts[:2] == ["layer", "cells"]:
-        parts[2] = str(int(parts[2]) * directions)
-    return ".".join(parts)

@@ -22,6 +22,7 @@ from jaxrnn.config import Config, describe_keys, differences, load_config, to_to
 from jaxrnn.data import Vocabulary
 from jaxrnn.errors import InputError
 from jaxrnn.files import expand_user
+from jaxrnn.memory import check_memory, copies_in_training
 from jaxrnn.models import num_parameters
 from jaxrnn.pretrained import load_pretrained
 from jaxrnn.training import (
@@ -97,14 +98,15 @@ def _train(config: Config, folder: RunFolder, *, is_dry_run: bool) -> int:
     seconds_preparing = time.monotonic() - start
 
     # The model, taken apart into parameters and a pure function of them, and the optimiser.
-    build.check_memory(config, num_tokens=len(data.vocabulary), copies=4)
+    num_tokens, num_ngrams = len(data.vocabulary), len(data.vocabulary.ngrams)
+    check_memory(config, num_tokens=num_tokens, num_ngrams=num_ngrams, copies=copies_in_training(config))
     network = application.build_model(config, data)
     model = split_model(network)
     optimizer = build.build_optimizer(config, num_steps=num_steps)
 
     # The run's folder gets its files once all of the input has been read.
     parameters = build.with_vectors(config, model.parameters, data.vocabulary)
-    parameters = devices.put(pretrained.put_into(parameters, config, data.vocabulary))
+    parameters = devices.put(pretrained.put_into(parameters, data.vocabulary))
     carry = task.initial_carry(network, data.train.shapes[0][0])
     first = devices.put(TrainState.initial(parameters, optimizer.transformation, carry))
     if processes.is_first():

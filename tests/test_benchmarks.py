@@ -9,6 +9,7 @@ import pytest
 from benchmarks import agreement, growth, layer, report, run, targets, timing
 from benchmarks.application import OurProgram, make_epoch, measure
 from benchmarks.cases import Case
+from benchmarks.cudnn_tables import cudnn_section, step_floor
 from benchmarks.peers import PEERS, ours
 from benchmarks.peers.runner import Peer
 from benchmarks.presets import PRESETS, TINY, Job, Preset
@@ -167,3 +168,40 @@ def test_cases():
         assert case.valid_share == pytest.approx(share, abs=0.1)
     # An LSTM's step: 8 products of D × H or H × H, two operations each.
     assert Case(batch=1, time=1, features=3, hidden=5, layers=1, directions=1).forward_flops == 2 * 4 * 5 * (3 + 5)
+
+
+def test_ways_to_run_the_scan_and_backends_agree():
+    case = TINY._replace(lengths="uniform")
+    ways = ["one scan, CUDA graph", "one scan, unroll 2", "jaxrnn cudnn"]
+    row = layer.measure(case, peers=["jaxrnn", *ways], passes=["train"], seconds=0, with_products=False)
+    assert row["differences"].keys() == {"jaxrnn", *ways[:2]}
+    assert row["absent"] == {"jaxrnn cudnn": "needs an NVIDIA GPU, and JAX runs on cpu"}
+    assert row["backend"] == "fused_scan"
+
+
+def test_against_cudnn():
+    def row(lengths, **seconds):
+        passes = {"forward": {"seconds": {name: {"median": value} for name, value in seconds.items()}}}
+        case = Case(lengths=lengths, time=100, layers=1)
+        return {"name": lengths, "case": case._asdict(), "backend": "fused_scan", "passes": passes}
+
+    times = {"PyTorch padded": 1e-3, "PyTorch packed": 4e-3}
+    rows = [row("full", jaxrnn=2e-3, **times), row("imdb", **{"jaxrnn": 2e-3, "jaxrnn cudnn": 1e-3}, **times)]
+    text = "\n".join(cudnn_section(rows, {"precision": "tensorfloat32", "matrix_rates": {"float32": 1e15}}))
+    assert "| full | fused_scan | 20.00 | 0.50 | 0.50 | fused_scan | 20.00 | 0.50 |" in text
+    assert "| imdb | fused_scan | 20.00 | 2.00 | 0.50 | cudnn | 10.00 | 4.00 |" in text
+    assert "Slower than cuDNN in 1 of 2: full." in text
+    assert "Not within 5 % of our fastest backend in 1: imdb: jaxrnn cudnn." in text
+    # Where the operations take longer than the exchange, they are the floor.
+    case = Case(time=100, layers=1)
+    assert step_floor(case, "train", 1e12) == pytest.approx(3 * case.forward_flops / 1e12 / 100)
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path):
+    ran = []
+    jobs = [Job("layer", name, lambda name=name: ran.append(name) or {"name": name}) for name in "ab"]
+    path = tmp_path / "result.json"
+    run.measure(Preset(jobs[:1], budget=60, matrix_size=8), "smoke", path)
+    run.measure(Preset(jobs, budget=60, matrix_size=8), "smoke", path, resume=True)
+    assert ran == ["a", "b"]
+    assert json.loads(path.read_text())["parts"] == {"layer": [{"name": "a"}, {"name": "b"}]}

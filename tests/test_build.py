@@ -37,6 +37,18 @@ def test_without_vectors_nothing_changes():
     assert build.with_vectors(config, parameters, Vocabulary(["a", "b", "c"])) is parameters
 
 
+def test_what_the_vocabulary_says_of_frequencies_reaches_the_model():
+    config = load_config(None, [*SMALL, "model.normalize_embedding=true", "model.ngram_features=2"])
+    texts = [["a", "b", "b", "c"], ["b", "c", "x"]]
+    vocabulary = Vocabulary(["b", "a", "c"]).counted(texts, longest=2, min_count=2)
+    model = build.build_model(config, vocabulary, num_classes=2)
+    np.testing.assert_allclose(model.embedding.frequencies[...], np.array([1, 0, 3, 1, 2]) / 7)
+    np.testing.assert_allclose(model.ngrams.frequencies[...], [0, 0, 1])  # "b c" twice
+    assert model.layer.cells[0].in_features == 5
+    with pytest.raises(InputError, match=r"expected a vocabulary\.txt with counts"):
+        build.build_model(config, Vocabulary(["b"]), num_classes=2)
+
+
 def test_the_seed_decides_the_first_weights():
     one, same, other = (parameters_of(load_config(None, [*SMALL, f"seed={seed}"]), 5) for seed in (1, 1, 2))
     assert jax.tree.all(jax.tree.map(np.array_equal, one, same))
@@ -55,17 +67,3 @@ def test_clipping_limits_the_gradient():
         moment = jax.tree.leaves(state, is_leaf=lambda node: hasattr(node, "mu"))
         (mu,) = (node.mu["w"] for node in moment if hasattr(node, "mu"))
         np.testing.assert_allclose(mu, 0.1 * scale * gradient["w"], rtol=1e-5)
-
-
-@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
-def test_a_model_that_memory_cannot_hold_is_refused(cell, monkeypatch):
-    config = load_config(None, ["model.embedding=30", "model.hidden=20", "model.num_layers=3", f"model.cell={cell}"])
-    matrices = sum(
-        value.size for name, value in parameters_of(config, 50).items() if "w_" in name or "embedding" in name
-    )
-    memory = {"SC_PAGE_SIZE": 4, "SC_PHYS_PAGES": 4 * matrices}
-    monkeypatch.setattr(build.os, "sysconf", memory.get)
-    build.check_memory(config, num_tokens=50, copies=4)
-    memory["SC_PHYS_PAGES"] -= 1
-    with pytest.raises(InputError, match=r"model\.hidden = 20 .* need more than 0 GiB, and this machine has 0"):
-        build.check_memory(config, num_tokens=50, copies=4)

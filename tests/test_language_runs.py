@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_data import SMALL, metrics_of, write_data
 
-from jaxrnn import build, evaluate, generate, language, predict, train
+from jaxrnn import build, evaluate, generate, language, predict, pretrained, train
 from jaxrnn.config import load_config
 from jaxrnn.data import Vocabulary
 from jaxrnn.errors import InputError
@@ -127,6 +127,20 @@ def test_greedy_text_is_the_likeliest_word_each_time(trained):
     assert len(words) > 2
 
 
+def test_what_is_never_written_and_what_ends(trained):
+    def write(number, bias, **options):
+        parameters = trained.parameters | {"bias": trained.parameters["bias"].at[number].set(bias)}
+        language_model = trained._replace(parameters=parameters)
+        return list(generate.generate(language_model, ["film"], num_tokens=12, seed=0, **options))
+
+    for special in (Vocabulary.unknown_id, Vocabulary.pad_id):
+        assert set(write(special, 100.0)).isdisjoint({"<unk>", "<pad>"})
+    assert write(trained.vocabulary.end_id, 100.0) == ["film"]
+    words = write(trained.vocabulary.end_id, -1e30, temperature=1e6)  # all words equally probable, drawn anew each time
+    assert len(words) == 13
+    assert len(set(words)) > 4
+
+
 def test_the_same_seed_writes_the_same_text(run_dir, capsys):
     texts = []
     for seed in ("5", "5", "6"):
@@ -180,7 +194,7 @@ def test_a_classifier_starts_from_words_and_layers(run_dir, trained):
     assert vocabulary.tokens[:4] == ("<unk>", "<pad>", "bright", "novel")
     assert set(vocabulary.tokens) == set(trained.vocabulary.tokens) - {"<end>"} | {"novel"}
     first = build.split_model(build.build_model(config, vocabulary, num_classes=2)).parameters
-    found = load_pretrained(config).put_into(first, config, vocabulary)
+    found = load_pretrained(config).put_into(first, vocabulary)
     assert found.keys() == first.keys()
     word = trained.vocabulary.tokens.index("bright")
     embedding = trained.parameters["embedding.embedding"]
@@ -191,20 +205,7 @@ def test_a_classifier_starts_from_words_and_layers(run_dir, trained):
         forward = trained.parameters.get(name) if name.startswith("layer.cells.0.") else None
         np.testing.assert_array_equal(value, first[name] if forward is None else forward) if name[0] != "e" else None
     assert not np.array_equal(found["layer.cells.0.w_h"], first["layer.cells.0.w_h"])
-    assert Pretrained(None).put_into(first, config, vocabulary) is first
-
-
-def test_layers_are_taken_by_depth(tmp_path):
-    """Of two forward layers the second is the second, also where its number is another."""
-    settings = [*LANGUAGE, "model.num_layers=2", "model.embedding=12"]
-    config = load_config(None, settings)
-    vocabulary = Vocabulary(["<end>", "a"])
-    parameters = build.split_model(language.build_model(config, vocabulary)).parameters
-    source = Pretrained(language.Language(config, (), vocabulary, parameters, 0))
-    classifier = load_config(None, [*CLASSIFIER, *settings[-2:], "model.bidirectional=false"])
-    first = build.split_model(build.build_model(classifier, vocabulary, num_classes=2)).parameters
-    found = source.put_into(first, classifier, vocabulary)
-    np.testing.assert_array_equal(found["layer.cells.1.w_x"], parameters["layer.cells.1.w_x"])
+    assert Pretrained(None).put_into(first, vocabulary) is first
 
 
 @pytest.mark.parametrize(
@@ -213,12 +214,22 @@ def test_layers_are_taken_by_depth(tmp_path):
         (["model.hidden=13"], "model.hidden: expected 12, as in the language model .*got 13"),
         (["model.cell=gru"], 'model.cell: expected "lstm"'),
         (["data.lowercase=false"], "data.lowercase: expected true"),
+        (["model.num_layers=2"], "model.num_layers: expected 1"),
         (["model.init_from=/nowhere"], "model.init_from: /nowhere: expected the folder of a run"),
     ],
 )
 def test_a_language_model_that_does_not_fit_is_named(run_dir, settings, message):
     with pytest.raises(InputError, match=message):
         load_pretrained(load_config(None, [*CLASSIFIER, f"model.init_from={run_dir}", *settings]))
+
+
+def test_two_layers_read_forward_alone(trained, monkeypatch):
+    deep = [*CLASSIFIER, "model.num_layers=2", "model.init_from=deep"]
+    config = load_config(None, [*deep, "model.bidirectional=false"])
+    monkeypatch.setattr(pretrained, "load_language_model", lambda path: trained._replace(config=config))
+    assert load_pretrained(config).language.config is config
+    with pytest.raises(InputError, match=r"model.bidirectional: expected false with model.init_from and more than one"):
+        load_pretrained(load_config(None, deep))
 
 
 @pytest.mark.parametrize("setting", ["model.bidirectional=true", "optim.label_smoothing=0.1", "data.ngrams=2"])

@@ -1,6 +1,6 @@
 """Our layer, and the same by a plain `lax.scan` with autodiff."""
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +73,7 @@ def chosen(case: Case) -> core.Resolution:
     return core.resolve_backend(cells[case.cell], x, layers)
 
 
-def make_backend(case: Case, backend: core.BackendName) -> Runner:
+def make_backend(case: Case, backend: str) -> Runner:
     """Our layer by one backend.
 
     Raises:
@@ -83,7 +83,7 @@ def make_backend(case: Case, backend: core.BackendName) -> Runner:
     if here is not None:
         raise CannotServeError(here)
     try:
-        return _make(case, backend)
+        return _make(case, cast(core.BackendName, backend))
     except ValueError as error:
         raise CannotServeError(str(error)) from error
 

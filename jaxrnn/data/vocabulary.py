@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxrnn.data.ngrams import NGram, NGrams, count_ngrams
+from jaxrnn.data.subwords import CONTINUES, choose_pieces, cut
 from jaxrnn.errors import InputError
 from jaxrnn.files import replacing
 
@@ -20,6 +21,8 @@ END = "<end>"
 
 class Vocabulary:
     """Tokens numbered from 0: `<unk>` for every token not listed, `<pad>` for padding, then the words.
+
+    Pieces of words may be among the words. A token that is not listed has then the numbers of its pieces.
 
     A language model's has `<end>` as the first of the words: what ends a text, and what a text begins after.
 
@@ -40,12 +43,16 @@ class Vocabulary:
         self.counts = None if counts is None else tuple(counts)
         self.ngrams = ngrams or NGrams()
         # The specials are left out: a text that spells "<pad>" must not become padding.
-        self._ids = {token: number for number, token in enumerate(self.tokens) if number >= len(SPECIALS)}
+        self._ids: dict[str, int] = {
+            token: number for number, token in enumerate(self.tokens) if number >= len(SPECIALS)
+        }
         if len(self._ids) + len(SPECIALS) != len(self.tokens) or not self._ids.keys().isdisjoint(SPECIALS):
             raise ValueError("words: expected distinct words without <unk> and <pad>")
         self.end_id = len(SPECIALS) if self.words[:1] == (END,) else None
         if self.end_id is not None:  # nor can a text spell an end
             del self._ids[END]
+        self._cut: dict[str, Sequence[str]] = {}  # the unknown tokens met so far
+        self._has_pieces = any(word.startswith(CONTINUES) for word in self.words)
         if self.counts is not None and (len(self.counts) != len(self.tokens) or min(self.counts) < 0):
             raise ValueError(f"counts: expected {len(self.tokens)}, none below 0")
 
@@ -56,6 +63,7 @@ class Vocabulary:
         *,
         max_size: int | None = 25_000,
         min_count: int = 1,
+        num_pieces: int = 0,
         with_end: bool = False,
     ) -> "Vocabulary":
         """Takes the most frequent tokens; among equally frequent ones the alphabet decides.
@@ -64,13 +72,15 @@ class Vocabulary:
             token_lists: The tokens of each training text.
             max_size: The most words to take, the two specials not counted; None: all.
             min_count: Rarer tokens are left out.
+            num_pieces: The most pieces to take, after the words, for the tokens that are left out.
             with_end: Whether `<end>` comes before them.
         """
         counts = Counter(chain.from_iterable(token_lists))
-        reserved = {*SPECIALS, END} if with_end else SPECIALS
+        reserved = {*SPECIALS, END} if with_end else {*SPECIALS}
         words = [token for token, count in counts.items() if count >= min_count and token not in reserved]
         words = sorted(words, key=lambda token: (-counts[token], token))[:max_size]
-        return cls([END, *words] if with_end else words)
+        pieces = choose_pieces(counts, {*words, *reserved}, max_size=num_pieces) if num_pieces else []
+        return cls([*([END] if with_end else []), *words, *pieces])
 
     def extended(self, other: "Vocabulary") -> "Vocabulary":
         """These words and, after them, those that only the other has, but for `<end>`."""
@@ -123,13 +133,29 @@ class Vocabulary:
         return self.tokens, tuple(self.ngrams.counts)
 
     def encode(self, tokens: Sequence[str]) -> np.ndarray:
-        """Returns the tokens' numbers, int32 [num_tokens]; with runs of words [num_tokens, numbers], see `NGrams`."""
+        """Returns the tokens' numbers, int32 [num_tokens]; with runs of words [num_tokens, numbers], see `NGrams`.
+
+        With pieces of words there are the numbers of `self.cut(tokens)`.
+        """
         ids = self._numbers(tokens)
         return self.ngrams.encode(ids) if len(self.ngrams) else np.array(ids, dtype=np.int32)
 
+    def cut(self, tokens: Sequence[str]) -> list[str]:
+        """Replaces unknown tokens by their pieces, where there are pieces for all of them."""
+        if not self._has_pieces:
+            return list(tokens)
+        return [piece for token in tokens for piece in self._pieces(token)]
+
+    def _pieces(self, token: str) -> Sequence[str]:
+        if token in self._ids:
+            return (token,)
+        if token not in self._cut:
+            self._cut[token] = cut(token, self._ids) or (token,)
+        return self._cut[token]
+
     def _numbers(self, tokens: Sequence[str]) -> list[int]:
         ids = self._ids
-        return [ids.get(token, self.unknown_id) for token in tokens]
+        return [ids.get(token, self.unknown_id) for token in self.cut(tokens)]
 
     def save(self, path: str | Path) -> None:
         """Writes one token a line, escaped as in JSON strings; a crash leaves the old file or the new one, whole.

@@ -23,6 +23,7 @@ class TextClassifier(nnx.Module):
     """Classifies sequences of token numbers.
 
     Dropout acts on the embedding, between the layers and on the pooled state, while training (`model.train()`).
+    The embedding is that of words and, beside it, of runs of words if there are any.
 
     Args:
       vocabulary_size: V, rows of the embedding.
@@ -35,6 +36,10 @@ class TextClassifier(nnx.Module):
       num_layers: recurrent layers in depth.
       bidirectional: read the text in both directions.
       dropout_rate: of all three dropouts.
+      embedding_dropout_rate: of the embedding's, in its place; None: the same.
+      word_dropout_rate: of tokens that become unknown words, see `jaxrnn.nn.WordDropout`.
+      frequencies: of the words and of the runs of words, to normalise their vectors, see `jaxrnn.nn.Embed`; None:
+        they are not.
       pooling: the text's vector, from the last layer's final state in each direction and its outputs; one kind or
         several, see `jaxrnn.nn.Pooling`. An empty text has the zero vector.
       attention: kind of attention, for the pooling "attention".
@@ -59,6 +64,9 @@ class TextClassifier(nnx.Module):
         pooling: PoolingName | Sequence[PoolingName],
         num_ngrams: int = 0,
         ngram_features: int = 16,
+        embedding_dropout_rate: float | None = None,
+        word_dropout_rate: float = 0.0,
+        frequencies: tuple[AnyArray, AnyArray] | None = None,
         attention: AttentionName = "additive",
         init: InitName,
         double_bias: bool = False,
@@ -71,12 +79,15 @@ class TextClassifier(nnx.Module):
             raise ValueError(f"cell: expected one of {', '.join(LAYERS)}, got {cell!r}")
         torch_like = init == "torch"
 
-        def embed(rows: int, features: int) -> nnx.Embed:
-            init = nnx.initializers.normal(1.0 if torch_like else features**-0.5)
-            return nnx.Embed(rows, features, embedding_init=init, rngs=rngs)
+        of_words, of_ngrams = frequencies or (None, None)
 
-        self.embedding = embed(vocabulary_size, embedding_features)
-        self.ngrams = embed(num_ngrams, ngram_features) if num_ngrams else None
+        def embed(rows: int, features: int, frequencies: AnyArray | None) -> nn.Embed:
+            init = nnx.initializers.normal(1.0 if torch_like else features**-0.5)
+            return nn.Embed(rows, features, embedding_init=init, frequencies=frequencies, rngs=rngs)
+
+        self.embedding = embed(vocabulary_size, embedding_features, of_words)
+        self.ngrams = embed(num_ngrams, ngram_features, of_ngrams) if num_ngrams else None
+        self.embedding_dropout = nnx.Dropout(dropout_rate if embedding_dropout_rate is None else embedding_dropout_rate)
         self.layer = LAYERS[cell](
             embedding_features + (ngram_features if num_ngrams else 0),
             hidden_features,
@@ -111,6 +122,7 @@ class TextClassifier(nnx.Module):
             rngs=rngs,
         )
         self.dropout = nnx.Dropout(dropout_rate)
+        self.word_dropout = nn.WordDropout(word_dropout_rate, rngs=rngs)  # after the weights: it takes a key too
 
     def __call__(self, tokens: AnyArray, lengths: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
         """Logits of a batch of texts.
@@ -131,11 +143,12 @@ class TextClassifier(nnx.Module):
 
         The vectors of the runs that end with a token are added up, and stand beside its own.
         """
-        tokens = jnp.asarray(tokens).swapaxes(0, 1)
+        tokens = self.word_dropout(jnp.asarray(tokens).swapaxes(0, 1), rngs=rngs)
         if self.ngrams is None:
-            return self.dropout(self.embedding(tokens), rngs=rngs)
-        x = jnp.concatenate([self.embedding(tokens[..., 0]), self.ngrams(tokens[..., 1:]).sum(-2)], axis=-1)
-        return self.dropout(x, rngs=rngs)
+            x = self.embedding(tokens)
+        else:
+            x = jnp.concatenate([self.embedding(tokens[..., 0]), self.ngrams(tokens[..., 1:]).sum(-2)], axis=-1)
+        return self.embedding_dropout(x, rngs=rngs)
 
     def from_embeddings(self, x: Array, lengths: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
         """Logits from what `embed` returns, or from vectors near it; the random streams go on from there."""

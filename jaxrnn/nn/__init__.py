@@ -8,6 +8,7 @@ from jaxrnn.nn.cells import GRUCell as GRUCell
 from jaxrnn.nn.cells import LSTMCell as LSTMCell
 from jaxrnn.nn.cells import RecurrentCell as RecurrentCell
 from jaxrnn.nn.embedding import Embed as Embed
+from jaxrnn.nn.embedding import WordDropout as WordDropout
 from jaxrnn.nn.initializers import Initializers as Initializers
 from jaxrnn.nn.layers import GRU as GRU
 from jaxrnn.nn.layers import LSTM as LSTM

@@ -197,6 +197,22 @@ def test_options_that_change_nothing():
     jax.tree.map(np.testing.assert_array_equal, convert.to_torch(other), state_dict)
 
 
+@pytest.mark.parametrize(
+    "more", [{"num_ngrams": 4}, {"pooling": ("max", "attention")}, {"frequencies": (np.ones(7), np.ones(0))}]
+)
+def test_classifiers_without_an_equivalent(more):
+    options = {"cell": "gru", "num_layers": 1, "bidirectional": False, "dropout_rate": 0.0, "init": "torch"}
+    sizes = {"vocabulary_size": 7, "num_classes": 3, "embedding_features": 3, "hidden_features": 4}
+    module = models.TextClassifier(**options | sizes | {"pooling": "last"} | more, rngs=nnx.Rngs(0))
+    message = (
+        "module: expected a classifier of embedding, recurrent layer and head alone, as the usual PyTorch program is, "
+        "got one with runs of words, attention or a normalised embedding"
+    )
+    refused(module, {}, message)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        convert.to_torch(module)
+
+
 def test_classifier(classifier):
     good = convert.to_torch(classifier)
     assert {name: value.shape for name, value in good.items()} == {

@@ -1,8 +1,6 @@
-import doctest
-
 import pytest
 
-from jaxrnn.data import markup, strip_html
+from jaxrnn.data import strip_html
 
 
 @pytest.mark.parametrize(
@@ -27,7 +25,3 @@ def test_what_is_taken_out(text, expected):
 def test_long_texts_take_linear_time():
     for part in ("<", "<b", " ", "<!--", "<b> ", "&"):  # quadratic would take minutes
         assert strip_html(100_000 * part + "end").endswith("end")
-
-
-def test_example():
-    assert doctest.testmod(markup) == doctest.TestResults(failed=0, attempted=1)

@@ -84,6 +84,39 @@ def test_dropout_acts_in_training_and_follows_its_key():
     assert not np.allclose(first, model(TOKENS, LENGTHS))
 
 
+def test_each_dropout_has_its_own_rate():
+    model = make(dropout_rate=0.0, embedding_dropout_rate=0.5)
+    model.train()
+    x = model.embed(TOKENS, rngs=nnx.Rngs(dropout=1))
+    plain = np.asarray(model.embedding.embedding[...])[TOKENS.T]
+    dropped = np.asarray(x) == 0
+    assert 0.2 < dropped.mean() < 0.8
+    np.testing.assert_allclose(np.asarray(x)[~dropped], 2 * plain[~dropped], rtol=1e-6)
+    logits = model.from_embeddings(x, LENGTHS, rngs=nnx.Rngs(dropout=1))
+    np.testing.assert_array_equal(logits, model.from_embeddings(x, LENGTHS, rngs=nnx.Rngs(dropout=2)))
+
+    model = make(dropout_rate=0.0, word_dropout_rate=0.5)
+    x, unknown = np.asarray(model.embed(TOKENS, rngs=nnx.Rngs(dropout=1))), model.embedding.embedding[0]
+    replaced = (x == unknown).all(-1)
+    assert 0.2 < replaced.mean() < 0.8
+    np.testing.assert_array_equal(x[~replaced], plain[~replaced])
+
+
+def test_words_and_runs_are_normalised_by_their_own_frequencies():
+    frequencies = np.arange(9), np.arange(7) % 3
+    model = make(num_ngrams=7, ngram_features=3, frequencies=frequencies)
+    model.eval()
+    tokens = np.stack([TOKENS, TOKENS % 7], -1)
+    x = model.embed(tokens)
+    for table, counts, part, numbers in (
+        (model.embedding, frequencies[0], x[..., :4], tokens[..., 0].T),
+        (model.ngrams, frequencies[1], x[..., 4:], tokens[..., 1].T),
+    ):
+        vectors, f = np.asarray(table.embedding[...], np.float64), counts / counts.sum()
+        vectors = (vectors - f @ vectors) / np.sqrt(f @ (vectors - f @ vectors) ** 2)
+        np.testing.assert_allclose(part, vectors[numbers], rtol=1e-3, atol=1e-4)
+
+
 def test_the_reference_model_has_the_published_size():
     # 4,810,857 in PyTorch, whose LSTM has a second bias of 4 * 256 numbers in each of 4 directions and layers.
     model = make(

@@ -150,13 +150,27 @@ def test_a_step_is_the_call(rng):
     np.testing.assert_allclose(state.c, last.c, rtol=1e-5, atol=1e-6)
 
 
-def test_dropout_needs_random_streams_and_the_estimate_too(rng):
-    model = make(dropout_rate=0.5)
+@pytest.mark.parametrize("dropped", ["input", "output"])
+def test_dropout_acts_on_the_embedding_and_on_the_output(rng, dropped):
+    """The state depends on the first alone; without weights of the input the losses depend on the second alone."""
+    model = make(num_layers=1, dropout_rate=0.5)
+    cell = model.layer.cells[0]
+    cell.b[...] = jax.random.normal(jax.random.key(2), cell.b.shape)
+    if dropped == "output":
+        cell.w_x[...] *= 0
     model.train()
     tokens = rng.integers(3, 9, (2, 6)).astype(np.int32)
-    lengths = np.array([6, 6])
-    losses = [model.losses(tokens, lengths, rngs=nnx.Rngs(dropout=seed))[0] for seed in (0, 0, 1)]
-    np.testing.assert_array_equal(losses[0], losses[1])
-    assert not np.allclose(losses[0], losses[2])
+    found = [run_features(model, tokens, dropped, nnx.Rngs(dropout=seed)) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(found[0], found[1])
+    assert not np.allclose(found[0], found[2])
+
+
+def run_features(model, tokens, dropped, rngs):
+    losses, state = model.losses(tokens, np.array([6, 6]), rngs=rngs)
+    return losses if dropped == "output" else state.h
+
+
+def test_the_estimate_needs_random_streams(rng):
+    tokens = rng.integers(3, 9, (2, 6)).astype(np.int32)
     with pytest.raises(ValueError, match="rngs: expected random streams with samples"):
-        make().losses(tokens, lengths, num_samples=3)
+        make().losses(tokens, np.array([6, 6]), num_samples=3)

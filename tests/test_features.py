@@ -1,0 +1,75 @@
+"""Runs with what a text classifier can be asked for, all at once."""
+
+import json
+
+import numpy as np
+import pytest
+from small_data import SMALL, make_texts
+
+from jaxrnn import build, evaluate, train
+from jaxrnn.errors import InputError
+
+EVERYTHING = [
+    "data.strip_html=true", "data.truncate=both", "data.max_tokens=8", "data.head_fraction=0.4", "data.min_count=2",
+    "data.vocabulary_size=0", "data.subwords=30", "data.ngrams=3", "data.ngram_min_count=2", "model.ngram_features=4",
+    "model.pooling=max,mean,last,attention", "model.word_dropout_rate=0.1", "model.embedding_dropout_rate=0.2",
+    "model.normalize_embedding=true",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory):
+    data, cache = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache")
+    for split, count in {"train": 100, "validation": 30, "test": 30}.items():
+        records = make_texts(count, seed=count)
+        for number, record in enumerate(records):
+            record["text"] += f" <br /><br />rare{number} &amp; <b>done</b>"
+        (data / f"{split}.jsonl").write_text("\n".join(map(json.dumps, records)))
+
+    def arguments(run_dir, *more):
+        small = [*SMALL, "data.max_shapes=1", "model.cell=elman", "model.bidirectional=false"]
+        return [f"data.source={data}", f"data.cache_dir={cache}", f"run_dir={run_dir}", *small, *more]
+
+    return arguments
+
+
+def test_the_folder_is_all_that_evaluation_needs(arguments, tmp_path, capsys):
+    run_dir = tmp_path / "run"
+    assert train.main(arguments(run_dir, *EVERYTHING)) == 0
+    result = json.loads((run_dir / "result.json").read_text())
+    assert result["test_accuracy"] > 0.8
+    capsys.readouterr()
+    assert evaluate.main([str(run_dir), "--json"]) == 0
+    evaluated = json.loads(capsys.readouterr().out)
+    assert evaluated["accuracy"] == result["test_accuracy"]
+    assert evaluated["loss"] == pytest.approx(result["test_loss"], rel=1e-5)
+
+    classifier = build.load_classifier(run_dir)
+    vocabulary = classifier.vocabulary
+    assert vocabulary.ngrams.longest == 3
+    assert classifier.parameters["embedding.embedding"].shape == (len(vocabulary), 8)
+    assert classifier.parameters["ngrams.embedding"].shape == (len(vocabulary.ngrams), 4)
+    assert classifier.parameters["head.kernel"].shape == (4 * 8, 1)
+    assert "br" not in vocabulary.words
+    assert "rare" in vocabulary.words  # a piece: no text has it as a word
+
+    # Three tokens of the beginning and five of the end are read, without tags.
+    start, end = "fine warm clever", "the dull cold film grey"
+    texts = [
+        f"{start} {end}",
+        f"{start} is and film {end}",
+        f"{start} <br />bad and film {end}",
+        f"warm {start} {end}",
+        "",
+    ]
+    short, *same, other, empty = classifier.logits(texts)
+    np.testing.assert_allclose(same[0], same[1], rtol=1e-5)  # the runs at the cut are those of the whole text
+    assert abs(other - short) > 1e-3
+    assert np.isfinite(empty)
+
+    # Other runs of words are another vocabulary.
+    path = run_dir / "vocabulary.txt"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    (run_dir / "result.json").unlink()
+    with pytest.raises(InputError, match=r"data\.source has changed since this run began"):
+        train.main(arguments(run_dir, *EVERYTHING))
