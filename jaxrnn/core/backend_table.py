@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Unpack
 
 from jax import Array
 
-from jaxrnn.core import cudnn, pallas_tpu
+from jaxrnn.core import cudnn, pallas_tpu, trimmed_scan
 from jaxrnn.core.call import Call
 from jaxrnn.core.cells import Cell
 from jaxrnn.core.control import Fixed, Loop, Steps
@@ -35,7 +35,8 @@ class Backend(NamedTuple):
       why_not: why it cannot serve a call; None: it can.
       run_layers: both directions, or several layers, together: `(cell, x, params, states, lengths) -> (y, states)`;
         None: each by itself.
-      measured: it was found faster than those below it where it can serve. What was not is run only by name.
+      by_name_only: why it is never chosen, only asked for; None: it was found faster than those below it where it can
+        serve.
     """
 
     run: Callable[[Loop, Array, Params, State, Fixed, Steps], tuple[Array | State, State]]
@@ -43,7 +44,7 @@ class Backend(NamedTuple):
     why_not_here: Callable[[], str | None] = _anywhere
     why_not: Callable[[Call], str | None] = _anything
     run_layers: Callable[[Cell, Array, Layers, Layers, Array | None], tuple[Array, Layers]] | None = None
-    measured: bool = True
+    by_name_only: str | None = None
 
 
 # In the order of preference of `backend=None`. The scans serve every call on every platform, so one is always left.
@@ -54,7 +55,7 @@ BACKENDS: dict[str, Backend] = {
         cudnn.why_not_here,
         cudnn.why_not,
         cudnn.run_layers,
-        measured=False,
+        by_name_only="was not measured yet",
     ),
     "pallas_tpu": Backend(
         pallas_tpu.run,
@@ -62,10 +63,17 @@ BACKENDS: dict[str, Backend] = {
         pallas_tpu.why_not_here,
         pallas_tpu.why_not,
         pallas_tpu.run_layers,
-        measured=False,
+        by_name_only="was not measured yet",
     ),
     "fused_scan": Backend(
         fused_scan, "projections and weight gradients outside the loop; every option, every transformation"
+    ),
+    "trimmed_scan": Backend(
+        trimmed_scan.trimmed_scan,
+        "the fused scan without the rows that have ended, for lengths that differ much, on a CPU",
+        trimmed_scan.why_not_here,
+        trimmed_scan.why_not,
+        by_name_only="takes several times as long to compile",
     ),
     "reference": Backend(reference_scan, "plain lax.scan with autodiff; every option, every transformation"),
 }
@@ -135,20 +143,16 @@ def resolve(call: Call, backend: BackendName | None) -> Resolution:
         raise ValueError(
             f"backend: expected None or one of {able} for this call, got {backend!r}, which {reasons[backend]}"
         )
-    candidates = [name for name, reason in reasons.items() if reason is None and BACKENDS[name].measured]
+    candidates = [name for name, reason in reasons.items() if reason is None and BACKENDS[name].by_name_only is None]
     name = candidates[0] if backend is None else backend
-    order = list(BACKENDS)
-    others = {
-        other: reason or _why_left(other, order.index(other) > order.index(name), backend)
-        for other, reason in reasons.items()
-        if other != name
-    }
+    others = {other: reason or _why_left(other, backend) for other, reason in reasons.items() if other != name}
     verb = "chosen" if backend is None else "asked for"
     return Resolution(name, f"{verb}: {BACKENDS[name].description}", others)
 
 
-def _why_left(name: str, later: bool, asked_for: BackendName | None) -> str:
+def _why_left(name: str, asked_for: BackendName | None) -> str:
     """Why a backend that can serve a call does not."""
     if asked_for is not None:
         return f"can serve, and {asked_for} was asked for"
-    return "can serve, and is slower" if later else "can serve, and was not measured yet: by name only"
+    reason = BACKENDS[name].by_name_only
+    return "can serve, and is slower" if reason is None else f"can serve, and {reason}: by name only"

@@ -48,13 +48,15 @@ def fused_scan(loop: Loop, x: Array, params: Params, state: State, fixed: Fixed,
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def recurrence(loop: Loop, u: Array, params: Params, state: State, fixed: Fixed, steps: Steps) -> Results:
     """The loop, over the projected inputs u `[time, batch, gates, hidden]`."""
-    results, _ = _run(loop, u, params, state, fixed, steps, save=False)
+    results, _ = run(loop, u, params, state, fixed, steps, save=False)
     return results
 
 
-def _run(
+def run(
     loop: Loop, u: Array, params: Params, state: State, fixed: Fixed, steps: Steps, *, save: bool
 ) -> tuple[Results, tuple[Array, State] | None]:
+    """The loop, and with `save` what its tangent needs."""
+
     def body(state: State, inputs: tuple[Array, Steps]) -> tuple[State, tuple]:
         u_t, at = inputs
         entered = enter(loop, fixed, at, state)
@@ -69,7 +71,7 @@ def _run(
 
 @recurrence.defjvp
 def _jvp(loop: Loop, primals: tuple, tangents: tuple) -> tuple[Results, Results]:
-    results, saved = _run(loop, *primals, save=True)
+    results, saved = run(loop, *primals, save=True)
     return results, tangent(loop, primals, cast(tuple[Array, State], saved), tangents)
 
 

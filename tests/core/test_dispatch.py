@@ -194,7 +194,12 @@ def test_resolve_backend_says_why_and_why_not_the_others():
     found = core.resolve_backend(core.lstm_cell(), jax.ShapeDtypeStruct(X.shape, "float32"), PARAMS)
     no_gpu, no_tpu = "needs an NVIDIA GPU, and this call runs on cpu", "needs a TPU, and this call runs on cpu"
     assert found.name == "fused_scan"
-    assert found.others == {"cudnn": no_gpu, "pallas_tpu": no_tpu, "reference": "can serve, and is slower"}
+    assert found.others == {
+        "cudnn": no_gpu,
+        "pallas_tpu": no_tpu,
+        "trimmed_scan": "can serve, and takes several times as long to compile: by name only",
+        "reference": "can serve, and is slower",
+    }
     description = BACKENDS["fused_scan"].description
     assert str(found).splitlines()[:2] == [f"fused_scan: chosen: {description}", f"cudnn: {no_gpu}"]
     named = core.resolve_backend(core.lstm_cell(), X, PARAMS, backend="reference", reverse=True)
@@ -203,7 +208,7 @@ def test_resolve_backend_says_why_and_why_not_the_others():
 
 
 def test_a_backend_that_cannot_serve_says_why():
-    message = "backend: expected None or one of fused_scan, reference for this call, got {!r}, which {}"
+    message = "backend: expected None or one of fused_scan, reference, trimmed_scan for this call, got {!r}, which {}"
     for name, needs in (("cudnn", "an NVIDIA GPU"), ("pallas_tpu", "a TPU")):
         reason = f"needs {needs}, and this call runs on cpu"
         refused(message.format(name, reason), core.lstm, X, PARAMS, backend=name)
@@ -216,6 +221,7 @@ def test_backends_lists_what_this_machine_has():
         "cudnn": "needs an NVIDIA GPU, and JAX runs on cpu",
         "pallas_tpu": "needs a TPU, and JAX runs on cpu",
         "fused_scan": None,
+        "trimmed_scan": None,
         "reference": None,
     }
 
