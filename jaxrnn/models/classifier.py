@@ -110,7 +110,14 @@ class TextClassifier(nnx.Module):
         Returns:
           Logits, `[batch, classes]`; with two classes `[batch, 1]`, the logit of the second.
         """
-        x = self.dropout(self.embedding(jnp.asarray(tokens).T), rngs=rngs)  # [time, batch, features]
+        return self.from_embeddings(self.embed(tokens, rngs=rngs), lengths, rngs=rngs)
+
+    def embed(self, tokens: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
+        """Vectors of the tokens `[batch, time]` after dropout, `[time, batch, features]`."""
+        return self.dropout(self.embedding(jnp.asarray(tokens).T), rngs=rngs)
+
+    def from_embeddings(self, x: Array, lengths: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
+        """Logits from what `embed` returns, or from vectors near it; the random streams go on from there."""
         y, state = self.layer(x, lengths=lengths, rngs=rngs)
         pooled = self._pool(y, state.h, jnp.asarray(lengths))
         return self.head(self.dropout(pooled, rngs=rngs))
