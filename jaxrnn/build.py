@@ -216,17 +216,31 @@ class Classifier(NamedTuple):
     parameters: Parameters
     best_step: int
 
+    def build_model(self) -> TextClassifier:
+        """The model, with its first weights instead of the trained ones."""
+        return build_model(self.config, num_tokens=len(self.vocabulary), num_classes=len(self.label_names))
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[str]]:
+        """The tokens of each text. Nothing is written: a folder may come from anyone."""
+        return build_tokens(self.config, texts, cached=False)
+
     def evaluate(self, texts: Sequence[str], labels: np.ndarray) -> Evaluation:
-        """Loss, right answers and logits of texts with labels. Nothing is written: a folder may come from anyone."""
+        """Loss, right answers and logits of texts with labels."""
+        return self.evaluate_tokens(self.tokenize(texts), labels)
+
+    def evaluate_tokens(self, tokens: Sequence[Sequence[str]], labels: np.ndarray) -> Evaluation:
+        """Loss, right answers and logits of texts that are cut into tokens."""
         devices = Devices.of(1)
-        tokens = build_tokens(self.config, texts, cached=False)
         batches = build_batches(self.config, self.vocabulary, tokens, labels, devices)
-        model = build_model(self.config, num_tokens=len(self.vocabulary), num_classes=len(self.label_names))
-        return make_evaluate(split_model(model), devices=devices)(self.parameters, batches.in_order())
+        return make_evaluate(split_model(self.build_model()), devices=devices)(self.parameters, batches.in_order())
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Logits `[num_texts, classes]` of texts."""
         return self.evaluate(texts, np.zeros(len(texts), np.int32)).logits
+
+    def encode(self, tokens: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """The numbers of the tokens that the model reads of each text."""
+        return truncate([self.vocabulary.encode(text) for text in tokens], self.config.data.max_tokens)
 
 
 def load_classifier(run_dir: Path) -> Classifier:

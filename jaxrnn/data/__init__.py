@@ -9,6 +9,7 @@ from jaxrnn.data.corpus import Examples as Examples
 from jaxrnn.data.sources import load_corpus as load_corpus
 from jaxrnn.data.sources import load_examples as load_examples
 from jaxrnn.data.text import tokenize as tokenize
+from jaxrnn.data.text import tokenize_with_spaces as tokenize_with_spaces
 from jaxrnn.data.vectors import Vectors as Vectors
 from jaxrnn.data.vectors import load_vectors as load_vectors
 from jaxrnn.data.vocabulary import Vocabulary as Vocabulary
