@@ -50,7 +50,7 @@ def measure(
     functions = {
         f"{peer}, {x}": runners[peer].train for x, (runners, _) in zip(grown, made, strict=True) for peer in runners
     }
-    taken = in_turns(functions, seconds=seconds, min_turns=3)
+    taken = in_turns(functions, seconds=seconds)
     rows = {}
     for peer in made[0][0]:
         points = [

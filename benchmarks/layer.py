@@ -11,7 +11,8 @@ from benchmarks.agreement import check, difference
 from benchmarks.cases import Case
 from benchmarks.device import set_precision
 from benchmarks.matrix import product_seconds
-from benchmarks.peers import PEERS, Runner
+from benchmarks.peers import PEERS, VARIANTS, Runner
+from benchmarks.peers.ours import chosen
 from benchmarks.peers.runner import CannotServeError
 from benchmarks.timing import compared, in_turns
 
@@ -31,7 +32,7 @@ def measure(
 
     Args:
       case: what is run.
-      peers: which of `PEERS`, ours first.
+      peers: which of `PEERS` and `VARIANTS`, ours first.
       passes: "forward", "train" (forward and all gradients), or both.
       seconds: that the turns of one pass may take; the first turns are made in any case.
 
@@ -54,6 +55,7 @@ def measure(
     return {
         "name": case.name,
         "case": case._asdict(),
+        "backend": chosen(case).name,
         "valid_share": case.valid_share,
         "forward_flops": case.forward_flops,
         "passes": {name: timings(name) for name in passes},
@@ -68,7 +70,7 @@ def make_runners(case: Case, peers: Iterable[str]) -> tuple[dict[str, Runner], d
     """The peers that are here and can serve the case; of the others, the reason."""
     runners, absent = {}, {}
     for name in peers:
-        peer = PEERS[name]
+        peer = (PEERS | VARIANTS)[name]
         if peer.needs is not None and importlib.util.find_spec(peer.needs) is None:
             absent[name] = f"{peer.needs} is not installed"
             continue

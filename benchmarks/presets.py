@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from benchmarks import growth, layer, start
 from benchmarks.cases import Case
 from benchmarks.memory import peak_mib
-from benchmarks.peers import PEERS
+from benchmarks.peers import BACKENDS, PEERS, SCANS
+from benchmarks.peers.ours import chosen
 
 REFERENCE = Case()  # the layer of the reference application
 TINY = Case(batch=3, time=6, features=4, hidden=8, layers=1)
@@ -87,7 +88,10 @@ def full(data: str | None) -> Preset:
 
 
 def gpu(data: str | None) -> Preset:
-    """The layer against PyTorch with cuDNN, from the reference layer outwards; under 8 minutes on one GPU."""
+    """Each backend of our layer against PyTorch with cuDNN, from the reference layer outwards.
+
+    What fits into 8 minutes; the same command with `--continue` goes on with the rest of the grid.
+    """
     del data
     grid = [
         Case(cell=cell, batch=batch, time=time, hidden=hidden, layers=d, directions=d, lengths=lengths, dtype=dtype)
@@ -102,9 +106,17 @@ def gpu(data: str | None) -> Preset:
         )
     ]
     grid.sort(key=_distance)
-    jobs = [_layer(case, _gpu_peers(case), 0.5, with_products=False) for case in grid]
-    jobs[0] = _layer(REFERENCE, ("jaxrnn", PLAIN, PADDED, PACKED), 1.0)
-    jobs[12:12] = [_memory(REFERENCE, name) for name in ("jaxrnn", PADDED)]
+    reference = [_reference(dtype=dtype) for dtype in ("float32", "bfloat16")]
+    backends = [name for name in BACKENDS if name != "jaxrnn reference"]
+    jobs = [_layer(case, ("jaxrnn", *backends, PLAIN, PADDED, PACKED), 1.0, with_products=False) for case in reference]
+    jobs += [_layer(case, _gpu_peers(case), 0.3, with_products=False) for case in grid if case not in reference]
+    jobs[10:10] = [
+        Job(
+            "scans", case.name, partial(layer.measure, case, peers=("jaxrnn", *SCANS), seconds=0.5, with_products=False)
+        )
+        for case in (REFERENCE, _reference(layers=1, directions=1))
+    ]
+    jobs[20:20] = [_memory(REFERENCE, name) for name in ("jaxrnn", PADDED)]
     return Preset(jobs, budget=420)
 
 
@@ -114,7 +126,9 @@ def _distance(case: Case) -> int:
 
 
 def _gpu_peers(case: Case) -> tuple[str, ...]:
-    return ("jaxrnn", PADDED) if case.lengths == "full" else ("jaxrnn", PADDED, PACKED)
+    """Ours, each other backend of ours for a GPU, and PyTorch."""
+    others = [name for name in BACKENDS if name not in ("jaxrnn reference", f"jaxrnn {chosen(case).name}")]
+    return ("jaxrnn", *others, PADDED, *([] if case.lengths == "full" else [PACKED]))
 
 
 def smoke(data: str | None) -> Preset:

@@ -15,6 +15,7 @@ from typing import Any
 
 import matplotlib as mpl
 
+from benchmarks.cudnn_tables import cudnn_section
 from benchmarks.plots import draw_all
 from benchmarks.tables import SECTIONS, header, options_section, targets_section
 
@@ -58,6 +59,8 @@ def report(result: dict[str, Any]) -> list[str]:
     for part, section in SECTIONS.items():
         if part in result["parts"]:
             lines += section(result["parts"][part], result)
+    if result["environment"]["platform"] == "gpu" and "layer" in result["parts"]:
+        lines += cudnn_section(result["parts"]["layer"], result)
     return [*lines, *(options_section(result["options"]) if "options" in result else [])]
 
 

@@ -1,6 +1,7 @@
 """Measures, side by side in one run, and writes FOLDER/result.json.
 
     python -m benchmarks.run short|full|gpu|smoke --out FOLDER [--data IMDB] [--only PART ...] [--budget SECONDS]
+        [--continue]
 
 short: under 10 minutes on 2 cores. full: the whole grid. gpu: under 8 minutes on one GPU. smoke: nothing of worth, in
 seconds. The file is written after every measurement, so that a run that is stopped leaves what it has. Then
@@ -32,6 +33,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--only", nargs="+", metavar="PART", help="layer, padding, application, growth, memory, start")
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="begin no measurement after this time")
+    parser.add_argument(
+        "--continue", dest="resume", action="store_true", help="leave out what FOLDER's result.json has, and add to it"
+    )
     options = parser.parse_args(arguments)
     preset = PRESETS[options.preset](options.data)
     jobs = [job for job in preset.jobs if not options.only or job.part in options.only]
@@ -40,15 +44,15 @@ def main(arguments: Sequence[str]) -> int:
     preset = preset._replace(jobs=jobs, budget=options.budget or preset.budget)
     options.out.mkdir(parents=True, exist_ok=True)
     try:
-        measure(preset, options.preset, options.out / "result.json")
+        measure(preset, options.preset, options.out / "result.json", resume=options.resume)
     except WrongOutputError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def measure(preset: Preset, name: str, path: Path) -> None:
-    """Runs the jobs and writes the result after each.
+def measure(preset: Preset, name: str, path: Path, *, resume: bool = False) -> None:
+    """Runs the jobs and writes the result after each; with `resume` those that the result of an earlier run lacks.
 
     A job that fails is kept as its message, but for a wrong output, which ends the run.
 
@@ -65,6 +69,10 @@ def measure(preset: Preset, name: str, path: Path) -> None:
         "failed": {},
         "left_out": [],
     }
+    if resume and path.exists():
+        result["parts"] = json.loads(path.read_text())["parts"]
+        found = {(part, row.get("name")) for part, rows in result["parts"].items() for row in rows}
+        preset = preset._replace(jobs=[job for job in preset.jobs if (job.part, job.name) not in found])
 
     def save() -> None:
         result["seconds"] = time.perf_counter() - start

@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.environment import environment
 from jaxrnn import build
 from jaxrnn.config import load_config
-from jaxrnn.data import Batch
+from jaxrnn.data import Batch, Vocabulary
 from jaxrnn.training import Checkpoints, Position, TrainState, make_train_step, split_model
 
 CONFIG = Path(__file__).parent.parent / "configs" / "imdb_bilstm.toml"
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "saving.json")
     options = parser.parse_args()
     config = load_config(CONFIG, [])
-    model = split_model(build.build_model(config, num_tokens=25_002, num_classes=2))
+    model = split_model(build.build_model(config, Vocabulary(map(str, range(25_000))), num_classes=2))
     optimizer = build.build_optimizer(config, num_steps=1).transformation
     step = make_train_step(model, optimizer, config.seed)
     state = TrainState.initial(model.parameters, optimizer)

@@ -33,12 +33,12 @@ def measure(num_steps: int) -> dict[str, object]:
 
     from jaxrnn import build
     from jaxrnn.config import load_config
-    from jaxrnn.data import Batch
+    from jaxrnn.data import Batch, Vocabulary
     from jaxrnn.training import Devices, TrainState, make_train_step, split_model
 
     config = load_config(CONFIG, [])
     devices = Devices.of()
-    model = split_model(build.build_model(config, num_tokens=WORDS, num_classes=2))
+    model = split_model(build.build_model(config, Vocabulary(map(str, range(WORDS - 2))), num_classes=2))
     optimizer = build.build_optimizer(config, num_steps=num_steps).transformation
     step = make_train_step(model, optimizer, 0, devices=devices)
     state = devices.put(TrainState.initial(devices.put(model.parameters), optimizer))

@@ -197,8 +197,19 @@ def options_section(rows: Mapping[str, Result]) -> list[str]:
     return ["## Options of the layer", "", *table(("option", "compile", "× plain", "step", "× plain"), cells)]
 
 
+def scans_section(rows: list[Result], result: Result) -> list[str]:
+    """Ways to run the scan, against the default."""
+    lines = ["## Ways to run the scan", ""]
+    for key, title in PASSES.items():
+        peers = list(dict.fromkeys(name for row in rows for name in row["passes"][key]["seconds"]))
+        lines += [f"### {title.capitalize()}, ways to run the scan", ""]
+        lines += table(("case", *peers), (_layer_row(row, key, peers) for row in rows))
+    return lines
+
+
 SECTIONS = {
     "layer": layer_section,
+    "scans": scans_section,
     "padding": padding_section,
     "application": application_section,
     "growth": growth_section,

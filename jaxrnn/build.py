@@ -3,8 +3,9 @@
 import logging
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,16 +16,20 @@ from jaxrnn.config import Config, load_config
 from jaxrnn.data import (
     BucketedBatches,
     Corpus,
+    StreamBatches,
     Vocabulary,
     choose_boundaries,
     load_corpus,
     load_vectors,
+    strip_html,
     tokenize,
+    tokenize_with_spaces,
     truncate,
 )
 from jaxrnn.errors import InputError
 from jaxrnn.files import expand_user
 from jaxrnn.models import TextClassifier
+from jaxrnn.settings import split_names
 from jaxrnn.training import (
     Checkpoints,
     Devices,
@@ -43,9 +48,9 @@ logger = logging.getLogger("jaxrnn")
 class Data(NamedTuple):
     """The data of a training run, ready for the model."""
 
-    label_names: tuple[str, ...]
+    label_names: tuple[str, ...]  # none: a language model's
     vocabulary: Vocabulary
-    train: BucketedBatches
+    train: BucketedBatches | StreamBatches
     validation: BucketedBatches
     test: BucketedBatches
 
@@ -61,33 +66,44 @@ def build_corpus(config: Config) -> Corpus:
     )
 
 
-def build_data(config: Config, devices: Devices, *, keep_tokens: bool = True) -> Data:
+def build_data(config: Config, devices: Devices, *, known: Vocabulary | None = None, keep_tokens: bool = True) -> Data:
     """From the source to batches of token numbers, with the vocabulary of the training texts.
 
     Args:
       config: the run's.
       devices: what the batches are for; each host builds its own rows of them.
+      known: words that the model knows already, which come after those of the training texts.
       keep_tokens: keep the tokens in the cache.
     """
     corpus = build_corpus(config)
     tokens = {split: build_tokens(config, each.texts, keep=keep_tokens) for split, each in corpus.splits.items()}
     vocabulary = Vocabulary.build(
-        tokens["train"], max_size=config.data.vocabulary_size, min_count=config.data.min_count
-    )
+        tokens["train"], max_size=config.data.vocabulary_size or None, min_count=config.data.min_count
+    ).extended(known or Vocabulary([]))
+    if config.data.ngrams > 1:
+        vocabulary = vocabulary.counted(
+            tokens["train"],
+            longest=config.data.ngrams,
+            max_size=config.data.ngram_vocabulary_size or None,
+            min_count=config.data.ngram_min_count,
+        )
     batches = {
         split: build_batches(config, vocabulary, tokens[split], examples.labels, devices)
         for split, examples in corpus.splits.items()
     }
     train = batches["train"]
     logger.info(
-        "batches: %d an epoch, %d shapes, %.1f %% padding; vocabulary: %s tokens",
+        "batches: %d an epoch, %d shapes, %.1f %% padding; vocabulary: %s tokens%s",
         *(train.num_batches, len(train.shapes), 100 * train.padding, f"{len(vocabulary):,}"),
+        f", {len(vocabulary.ngrams):,} runs of up to {vocabulary.ngrams.longest}" if len(vocabulary.ngrams) else "",
     )
     return Data(corpus.label_names, vocabulary, train, batches["validation"], batches["test"])
 
 
 def build_tokens(config: Config, texts: Sequence[str], *, cached: bool = True, keep: bool = True) -> list[list[str]]:
     """The tokens of each text, if `cached` from the cache where they are there, and kept in it if `keep`."""
+    if config.data.strip_html:
+        texts = [strip_html(text) for text in texts]
     cache_dir = expand_user(config.data.cache_dir) if cached else None
     return tokenize(texts, lowercase=config.data.lowercase, cache_dir=cache_dir, keep=keep)
 
@@ -100,7 +116,17 @@ def build_batches(
     devices: Devices,
 ) -> BucketedBatches:
     """Batches of token numbers, padded to lengths chosen for these texts."""
-    token_ids = truncate([vocabulary.encode(text) for text in tokens], config.data.max_tokens)
+    token_ids = truncate(
+        [vocabulary.encode(text) for text in tokens],
+        config.data.max_tokens,
+        keep=config.data.truncate,
+        head_fraction=config.data.head_fraction,
+    )
+    return bucket(config, token_ids, labels, devices)
+
+
+def bucket(config: Config, token_ids: Sequence[np.ndarray], labels: np.ndarray, devices: Devices) -> BucketedBatches:
+    """Batches of these token numbers, padded to lengths chosen for them."""
     batch_size = min(config.train.batch_size, len(token_ids))
     lengths = [len(ids) for ids in token_ids]
     return BucketedBatches(
@@ -114,7 +140,7 @@ def build_batches(
     )
 
 
-def count_steps(config: Config, train: BucketedBatches) -> int:
+def count_steps(config: Config, train: BucketedBatches | StreamBatches) -> int:
     """Steps of the whole run, unless it stops early."""
     steps = config.train.epochs * train.num_batches
     return steps if config.train.max_steps is None else min(steps, config.train.max_steps)
@@ -151,18 +177,21 @@ def check_memory(config: Config, *, num_tokens: int, copies: int) -> None:
         )
 
 
-def build_model(config: Config, *, num_tokens: int, num_classes: int) -> TextClassifier:
+def build_model(config: Config, vocabulary: Vocabulary, *, num_classes: int) -> TextClassifier:
     """The classifier with its first weights, which the seed alone decides."""
     return TextClassifier(
-        vocabulary_size=num_tokens,
+        vocabulary_size=len(vocabulary),
         num_classes=num_classes,
         embedding_features=config.model.embedding,
+        num_ngrams=len(vocabulary.ngrams),
+        ngram_features=config.model.ngram_features,
         cell=config.model.cell,
         hidden_features=config.model.hidden,
         num_layers=config.model.num_layers,
         bidirectional=config.model.bidirectional,
         dropout_rate=config.model.dropout_rate,
-        pooling=config.model.pooling,
+        pooling=cast(Any, split_names(config.model.pooling)),
+        attention=config.model.attention,
         init=config.model.init,
         double_bias=config.model.double_bias,
         dtype=None if config.model.dtype == "float32" else jnp.dtype(config.model.dtype),
@@ -218,7 +247,7 @@ class Classifier(NamedTuple):
 
     def build_model(self) -> TextClassifier:
         """The model, with its first weights instead of the trained ones."""
-        return build_model(self.config, num_tokens=len(self.vocabulary), num_classes=len(self.label_names))
+        return build_model(self.config, self.vocabulary, num_classes=len(self.label_names))
 
     def tokenize(self, texts: Sequence[str]) -> list[list[str]]:
         """The tokens of each text. Nothing is written: a folder may come from anyone."""
@@ -238,19 +267,34 @@ class Classifier(NamedTuple):
         """Logits `[num_texts, classes]` of texts."""
         return self.evaluate(texts, np.zeros(len(texts), np.int32)).logits
 
-    def encode(self, tokens: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """The numbers of the tokens that the model reads of each text."""
-        return truncate([self.vocabulary.encode(text) for text in tokens], self.config.data.max_tokens)
+    def encode(self, tokens: Sequence[Sequence[str]]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The numbers of the tokens that the model reads of each text, and their places in it."""
+        data = self.config.data
+        cut = partial(truncate, max_tokens=data.max_tokens, keep=data.truncate, head_fraction=data.head_fraction)
+        return cut([self.vocabulary.encode(text) for text in tokens]), cut([np.arange(len(text)) for text in tokens])
+
+    def tokenize_with_spaces(self, texts: Sequence[str]) -> list[list[tuple[str, str]]]:
+        """The tokens as they stand in each text, each with the space that follows it."""
+        return tokenize_with_spaces(list(map(strip_html, texts)) if self.config.data.strip_html else texts)
 
 
 def load_classifier(run_dir: Path) -> Classifier:
     """The best checkpoint of a run, with all it needs; InputError if the folder holds none."""
     folder = RunFolder.open(run_dir)
     config = load_config(folder.config, [])
+    check_task(run_dir, config, "classification")
     label_names, vocabulary = folder.read_labels(), Vocabulary.load(folder.vocabulary)
+    if not label_names:
+        raise InputError(f"{run_dir}: expected the folder of a run, but it has no {folder.labels.name}")
     check_memory(config, num_tokens=len(vocabulary), copies=1)
-    model = build_model(config, num_tokens=len(vocabulary), num_classes=len(label_names))
+    model = build_model(config, vocabulary, num_classes=len(label_names))
     checkpoints = Checkpoints(folder.checkpoints, read_only=True)
     parameters, best_step = checkpoints.restore_best(split_model(model).parameters)
     checkpoints.close()
     return Classifier(config, label_names, vocabulary, parameters, best_step)
+
+
+def check_task(run_dir: Path, config: Config, expected: str) -> None:
+    """Raises InputError if a run is not of this task."""
+    if config.task != expected:
+        raise InputError(f"{run_dir}: expected a run of {expected}, it is one of {config.task}")

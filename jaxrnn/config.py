@@ -25,8 +25,11 @@ from jaxrnn.settings import (
     option,
     parse,
     show,
+    some_of,
     toml_value,
 )
+
+POOLING = some_of("last", "mean", "max", "attention")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,10 +40,16 @@ class DataConfig:
     max_train_examples: int | None = option(None, "keep only this many training examples", COUNT)
     validation_fraction: float = option(0.1, "of train, when the source has no validation split", FRACTION)
     test_fraction: float = option(0.2, "of all, when the source has no test split", FRACTION)
+    strip_html: bool = option(False, "take out tags such as <br />, resolve &amp; and its like")
     max_tokens: int = option(400, "longer texts are cut, and counted", COUNT)
+    truncate: Literal["head", "tail", "both"] = option("head", "the part that longer texts keep")
+    head_fraction: float = option(0.25, "of max_tokens, from the start, with truncate=both", FRACTION)
     lowercase: bool = option(True, "lowercase the tokens")
-    vocabulary_size: int = option(25_000, "most frequent training tokens to keep", COUNT)
+    vocabulary_size: int = option(25_000, "most frequent training tokens to keep; 0: all", NOT_NEGATIVE_COUNT)
     min_count: int = option(1, "rarer training tokens are unknown words", COUNT)
+    ngrams: int = option(1, "words of the longest runs that have vectors; 1: none", COUNT)
+    ngram_vocabulary_size: int = option(100_000, "most frequent runs to keep; 0: all", NOT_NEGATIVE_COUNT)
+    ngram_min_count: int = option(5, "rarer runs of training tokens are unknown runs", COUNT)
     max_shapes: int = option(6, "padded lengths, that is compiled programs", COUNT)
     cache_dir: str = option("~/.cache/jaxrnn", "folder for prepared data", TEXT)
 
@@ -54,18 +63,21 @@ class VectorsConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """The classifier: embedding, recurrent layers, pooling."""
+    """Embedding, recurrent layers, and what a classifier pools them by."""
 
     cell: Literal["lstm", "gru", "elman"] = option("lstm", "kind of recurrent layer")
     embedding: int = option(64, "features of a token", COUNT)
+    ngram_features: int = option(16, "features of a run of words, beside a token's", COUNT)
     hidden: int = option(64, "hidden features a direction", COUNT)
     num_layers: int = option(1, "recurrent layers", COUNT)
     bidirectional: bool = option(True, "read the text in both directions")
     dropout_rate: float = option(0.5, "on the embedding, between layers and on the pooled state", RATE)
-    pooling: Literal["last", "mean", "max"] = option("mean", "which state stands for the text: final, mean, maximum")
+    pooling: str = option("mean", "last, mean, max, attention, or several as max,mean,last", POOLING)
+    attention: Literal["additive", "dot"] = option("additive", "kind of attention, for pooling=attention")
     init: Literal["orthogonal", "torch"] = option("orthogonal", "first weights; torch: as PyTorch draws them")
     double_bias: bool = option(False, "two biases that add up, as in PyTorch")
     dtype: Literal["float32", "bfloat16"] = option("float32", "of the matrix products")
+    init_from: str | None = option(None, "run_dir of a language model whose words and layers to start from", TEXT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +96,8 @@ class OptimConfig:
     max_grad_norm: float | None = option(None, "clip the gradient to this global norm", POSITIVE)
     skip_nonfinite: int = option(0, "steps that may be skipped as their gradient is not finite", NOT_NEGATIVE_COUNT)
     accumulate_steps: int = option(1, "batches whose mean gradient makes one update", COUNT)
-    label_smoothing: float = option(0.0, "of the training loss, spread over all classes", RATE)
+    label_smoothing: float = option(0.0, "of a classifier's training loss, spread over all classes", RATE)
+    sampled_words: int | None = option(None, "estimate a language model's softmax from so many; none: all words", COUNT)
     ema_decay: float | None = option(None, "of an average of the weights, used in their place", FRACTION)
 
 
@@ -95,7 +108,8 @@ class TrainConfig:
     epochs: int = option(5, "passes over the training examples", COUNT)
     max_steps: int | None = option(None, "stop after this many steps", COUNT)
     patience: int | None = option(None, "epochs in a row without a better validation loss", COUNT)
-    batch_size: int = option(32, "examples a step", COUNT)
+    batch_size: int = option(32, "examples a step; of a language model rows of text", COUNT)
+    window: int = option(70, "steps of a language model's windows, which gradients do not leave", COUNT)
     checkpoint_every_seconds: float = option(60.0, "between the checkpoints inside an epoch", NOT_NEGATIVE)
     checkpoint_every_steps: int | None = option(None, "save also after so many steps", COUNT)
     keep_checkpoints: int = option(2, "the latest ones, to go on from", COUNT)
@@ -125,6 +139,7 @@ class Config:
         InputError: If a value has the wrong type or is out of range.
     """
 
+    task: Literal["classification", "language_modelling"] = option("classification", "what is learnt")
     seed: int = option(42, "of the split, the order, the weights and dropout", SEED)
     run_dir: str = option("runs/quickstart", "folder that receives all results", TEXT)
     data: DataConfig = DataConfig()
@@ -139,6 +154,13 @@ class Config:
             _SCHEMA.checked(key, attrgetter(key)(self))
         if self.optim.optimizer == "adam" and self.optim.weight_decay:
             raise InputError(f"optim.weight_decay: expected 0 for adam (adamw has it), got {self.optim.weight_decay}")
+        if self.task == "language_modelling":
+            for key, expected in _OF_LANGUAGE_MODELS.items():
+                if attrgetter(key)(self) != expected:
+                    raise InputError(
+                        f"{key}: expected {toml_value(expected)} with task = language_modelling, "
+                        f"got {toml_value(attrgetter(key)(self))}"
+                    )
         divided = {"embedding": ("embedding",), "hidden": ("hidden",), "both": ("embedding", "hidden")}
         for name in divided[self.devices.divide]:
             if getattr(self.model, name) % self.devices.model_parallel:
@@ -147,6 +169,14 @@ class Config:
                     f"got {self.devices.model_parallel}"
                 )
 
+
+# What a language model cannot be but so.
+_OF_LANGUAGE_MODELS = {
+    "data.truncate": "head",
+    "data.ngrams": 1,
+    "model.bidirectional": False,
+    "optim.label_smoothing": 0.0,
+}
 
 _SCHEMA = Schema(Config)
 

@@ -1,18 +1,18 @@
-"""Evaluates a trained classifier: `python -m jaxrnn.evaluate RUN_DIR [--data PATH] [--split test] [--json]`."""
+"""Evaluates a trained model: `python -m jaxrnn.evaluate RUN_DIR [--data PATH] [--split test] [--json]`."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxrnn import build
+from jaxrnn.applications import application_of
 from jaxrnn.command_line import ArgumentParser, run
 from jaxrnn.data import load_examples
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints loss and accuracy; returns the exit status."""
+    """Prints loss and accuracy, or a language model's perplexity; returns the exit status."""
     parser = ArgumentParser(
-        prog="python -m jaxrnn.evaluate", description="Loss and accuracy of a run's best checkpoint."
+        prog="python -m jaxrnn.evaluate", description="Loss and accuracy (or perplexity) of a run's best checkpoint."
     )
     parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="folder of a training run")
     parser.add_argument("--data", metavar="SOURCE", help="Hub name, folder or file; default: what the run trained on")
@@ -25,21 +25,20 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_intermixed_args(arguments)
 
-    classifier = build.load_classifier(options.run_dir)
+    application = application_of(options.run_dir)
+    model = application.load(options.run_dir)
     if options.data is None:
-        examples = build.build_corpus(classifier.config).splits[options.split]
+        examples = application.build_corpus(model.config).splits[options.split]
     else:
-        examples = load_examples(options.data, split=options.split, label_names=classifier.label_names)
-    totals = classifier.evaluate(examples.texts, examples.labels).totals
+        examples = load_examples(options.data, split=options.split, label_names=model.label_names)
+    totals = model.evaluate(examples.texts, examples.labels).totals
+    task = application.build_task(model.config)
 
     if options.json:
-        result = {"split": options.split, "loss": totals.mean_loss, "accuracy": totals.accuracy}
-        print(json.dumps(result | {"num_examples": totals.examples, "step": classifier.best_step}))
+        result = {"split": options.split, **task.metrics(totals), f"num_{task.unit}": totals.examples}
+        print(json.dumps(result | {"step": model.best_step}))
     else:
-        print(
-            f"{options.split} loss {totals.mean_loss:.4f}, {options.split} accuracy {100 * totals.accuracy:.2f} % "
-            f"({totals.examples:,} examples)"
-        )
+        print(f"{options.split} {task.describe(totals)} ({totals.examples:,} {task.unit})")
     return 0
 
 

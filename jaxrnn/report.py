@@ -147,9 +147,15 @@ def _facts(
     if result is not None:
         versions = {"Python": result["python"]} | result["packages"]
         facts += [
-            ("Test, once", f"{100 * result['test_accuracy']:.2f} % of {result['test_examples']:,} texts, at the run's end"),
+            (
+                "Test, once",
+                f"{100 * result['test_accuracy']:.2f} % of {result['test_examples']:,} texts, at the run's end",
+            ),
             ("Parameters", f"{result['num_parameters']:,}"),
-            ("Training", f"{format_duration(result['seconds_training'])} on {result['num_devices']} × {result['device']}"),
+            (
+                "Training",
+                f"{format_duration(result['seconds_training'])} on {result['num_devices']} × {result['device']}",
+            ),
             ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
         ]
     return [*facts, ("Seed", str(config.seed)), ("Again", f"python -m jaxrnn.train {folder.config} run_dir=NEW")]

@@ -39,6 +39,21 @@ NOT_NEGATIVE = Rule("a finite number of at least 0", lambda value: 0 <= value <=
 TEXT = Rule("a string of valid Unicode, neither empty nor with NUL", _is_text)
 
 
+def split_names(value: str) -> tuple[str, ...]:
+    """The names in a setting that `some_of` rules."""
+    return tuple(name.strip() for name in value.split(","))
+
+
+def some_of(*choices: str) -> Rule:
+    """One of the names, or several of them separated by commas."""
+
+    def accepts(value: str) -> bool:
+        names = split_names(value)
+        return set(names) <= set(choices) and len(set(names)) == len(names)
+
+    return Rule(f"one or more of {', '.join(choices)}, separated by commas, none twice", accepts)
+
+
 def option(default: T, help: str, rule: Rule | None = None) -> T:
     """A dataclass field with the line that `--help` prints and the rule its values obey."""
     return field(default=default, metadata={"help": help, "rule": rule})

@@ -1,11 +1,130 @@
-"""What a training step minimises and what is measured: classification."""
+"""What a training step minimises and what is measured: classification, and a language model's next words."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from flax import nnx
 from jax import Array
 
+from jaxrnn.models import LanguageModel, TextClassifier
 from jaxrnn.typing import AnyArray
+
+
+class Rows(NamedTuple):
+    """A batch on the devices; see `jaxrnn.data.Batch`."""
+
+    tokens: Array
+    lengths: Array
+    labels: Array
+    weights: Array
+
+
+class Totals(NamedTuple):
+    """Sums over examples, from which means are taken; each a scalar."""
+
+    loss: Any = 0.0
+    correct: Any = 0
+    examples: Any = 0  # texts, or of a language model words
+    tokens: Any = 0
+    skipped: Any = 0  # steps left out of the other sums, as their loss or gradient was not finite
+
+    def plus(self, other: "Totals") -> "Totals":
+        """The sums over both, as numbers of Python: float64 and integers of any size."""
+        return Totals(*(a + b.item() for a, b in zip(self, jax.device_get(other), strict=True)))
+
+    @property
+    def mean_loss(self) -> float:
+        """In nats an example."""
+        return self.loss / self.examples
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers, 0 to 1."""
+        return self.correct / self.examples
+
+    @property
+    def perplexity(self) -> float:
+        """The exponential of the mean loss: as hard to guess as one of so many words that are equally probable."""
+        return math.exp(min(self.mean_loss, 700.0))
+
+
+class Measured(NamedTuple):
+    """A batch after the model."""
+
+    loss: Array  # what is minimised, summed over the batch
+    totals: Totals
+    logits: Array  # [batch, classes]; of a language model [batch, 0]: they would fill the memory
+    carry: Any  # what the next training step is given
+
+
+class Task(NamedTuple):
+    """What a step minimises and what is measured."""
+
+    train: Callable[[Any, Rows, Any, nnx.Rngs], Measured]  # of the model, a batch, the last carry and random streams
+    evaluate: Callable[[Any, Rows], Measured]
+    initial_carry: Callable[[Any, int], Any]  # of the model and the rows of a batch
+    metric: Literal["accuracy", "perplexity"]  # told beside the loss
+    unit: Literal["examples", "words"]  # what the loss is a mean over
+
+    def metrics(self, totals: Totals) -> dict[str, float]:
+        """The mean loss and the metric, by name."""
+        return {"loss": totals.mean_loss, self.metric: getattr(totals, self.metric)}
+
+    def describe(self, totals: Totals) -> str:
+        """Both in words."""
+        value = getattr(totals, self.metric)
+        text = f"{100 * value:.2f} %" if self.metric == "accuracy" else f"{value:,.1f}"
+        return f"loss {totals.mean_loss:.4f}, {self.metric} {text}"
+
+
+def classification(*, label_smoothing: float = 0.0) -> Task:
+    """The label of each text. `label_smoothing` is of what is minimised alone, see `classification_loss`."""
+
+    def measure(network: TextClassifier, rows: Rows, rngs: nnx.Rngs | None, smoothing: float) -> Measured:
+        logits = network(rows.tokens, rows.lengths, rngs=rngs)
+        totals = _totals(logits, rows)
+        loss = totals.loss
+        if smoothing:
+            loss = _sum(classification_loss(logits, rows.labels, label_smoothing=smoothing), rows.weights)
+        return Measured(loss, totals, logits, ())
+
+    return Task(
+        train=lambda network, rows, carry, rngs: measure(network, rows, rngs, label_smoothing),
+        evaluate=lambda network, rows: measure(network, rows, None, 0.0),
+        initial_carry=lambda network, batch_size: (),
+        metric="accuracy",
+        unit="examples",
+    )
+
+
+def language_modelling(*, num_samples: int | None = None) -> Task:
+    """Each word after those before it. The state is carried from one training batch to the next.
+
+    Args:
+      num_samples: words that the loss of training is estimated from (its totals too); None: all. See
+        `jaxrnn.models.softmax`. An evaluation takes all.
+    """
+
+    def measure(network: LanguageModel, rows: Rows, **options: Any) -> Measured:
+        losses, state = network.losses(rows.tokens, rows.lengths, **options)
+        words = jnp.maximum(rows.lengths - 1, 0).sum(dtype=jnp.int32)
+        none = jnp.zeros((), jnp.int32)
+        totals = Totals(loss=losses.sum(), correct=none, examples=words, tokens=words, skipped=none)
+        return Measured(totals.loss, totals, jnp.zeros((len(rows.tokens), 0)), state)
+
+    return Task(
+        train=lambda network, rows, carry, rngs: measure(
+            network, rows, state=carry, num_samples=num_samples, rngs=rngs
+        ),
+        evaluate=measure,
+        initial_carry=lambda network, batch_size: network.initial_state(batch_size),
+        metric="perplexity",
+        unit="words",
+    )
 
 
 def classification_loss(logits: Array, labels: Array, *, label_smoothing: float = 0.0) -> Array:
@@ -54,3 +173,18 @@ def log_odds(logits: Array, classes: Array) -> Array:
     is_class = jax.nn.one_hot(classes, logits.shape[-1], dtype=bool)
     others = jax.nn.logsumexp(jnp.where(is_class, -jnp.inf, logits), axis=-1)
     return logits.max(-1, where=is_class, initial=-jnp.inf) - others
+
+
+def _sum(losses: Array, weights: Array) -> Array:
+    return jnp.where(weights > 0, losses, 0).sum()
+
+
+def _totals(logits: Array, rows: Rows) -> Totals:
+    real = rows.weights > 0
+    return Totals(
+        loss=_sum(classification_loss(logits, rows.labels), rows.weights),
+        correct=(real & (predicted_class(logits) == rows.labels)).sum(dtype=jnp.int32),
+        examples=real.sum(dtype=jnp.int32),
+        tokens=rows.lengths.sum(dtype=jnp.int32),
+        skipped=jnp.zeros((), jnp.int32),
+    )

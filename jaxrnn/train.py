@@ -1,4 +1,4 @@
-"""Trains a text classifier: `python -m jaxrnn.train [CONFIG.toml] [key=value ...]`."""
+"""Trains a text classifier or a language model: `python -m jaxrnn.train [CONFIG.toml] [key=value ...]`."""
 
 import argparse
 import importlib.metadata
@@ -16,12 +16,14 @@ from typing import Any
 import jax
 
 from jaxrnn import __version__, build
+from jaxrnn.applications import APPLICATIONS
 from jaxrnn.command_line import ArgumentParser, run
 from jaxrnn.config import Config, describe_keys, differences, load_config, to_toml
 from jaxrnn.data import Vocabulary
 from jaxrnn.errors import InputError
 from jaxrnn.files import expand_user
 from jaxrnn.models import num_parameters
+from jaxrnn.pretrained import load_pretrained
 from jaxrnn.training import (
     Checkpoints,
     Devices,
@@ -86,34 +88,34 @@ def _train(config: Config, folder: RunFolder, *, is_dry_run: bool) -> int:
         print(f"{folder.path}: this run is complete (see {folder.result}); for another, choose another run_dir")
         return 0
 
-    # Text to batches of token numbers.
-    data = build.build_data(config, devices, keep_tokens=not is_dry_run)
+    # Text to batches of token numbers. What differs between a classifier and a language model is in `application`.
+    application = APPLICATIONS[config.task]
+    task = application.build_task(config)
+    pretrained = load_pretrained(config)
+    data = application.build_data(config, devices, known=pretrained.vocabulary, keep_tokens=not is_dry_run)
     num_steps = build.count_steps(config, data.train)
     seconds_preparing = time.monotonic() - start
 
     # The model, taken apart into parameters and a pure function of them, and the optimiser.
     build.check_memory(config, num_tokens=len(data.vocabulary), copies=4)
-    classifier = build.build_model(config, num_tokens=len(data.vocabulary), num_classes=len(data.label_names))
-    model = split_model(classifier)
+    network = application.build_model(config, data)
+    model = split_model(network)
     optimizer = build.build_optimizer(config, num_steps=num_steps)
 
     # The run's folder gets its files once all of the input has been read.
-    parameters = devices.put(build.with_vectors(config, model.parameters, data.vocabulary))
-    first = devices.put(TrainState.initial(parameters, optimizer.transformation))
+    parameters = build.with_vectors(config, model.parameters, data.vocabulary)
+    parameters = devices.put(pretrained.put_into(parameters, config, data.vocabulary))
+    carry = task.initial_carry(network, data.train.shapes[0][0])
+    first = devices.put(TrainState.initial(parameters, optimizer.transformation, carry))
     if processes.is_first():
         _describe_or_compare(folder, config, data)
     processes.wait_for_all("the folder is written")
 
     # Training, from the start or from the latest checkpoint.
     trainer = Trainer(
-        train_step=make_train_step(
-            model,
-            optimizer.transformation,
-            config.seed,
-            devices=devices,
-            label_smoothing=config.optim.label_smoothing,
-        ),
-        evaluate=make_evaluate(model, devices=devices),
+        task=task,
+        train_step=make_train_step(model, optimizer.transformation, config.seed, devices=devices, task=task),
+        evaluate=make_evaluate(model, devices=devices, task=task),
         train=data.train,
         validation=data.validation,
         folder=folder,
@@ -149,13 +151,12 @@ def _train(config: Config, folder: RunFolder, *, is_dry_run: bool) -> int:
         test = trainer.evaluate(parameters, data.test.in_order()).totals
     summary = meter.summary()
     result = {
-        "test_loss": test.mean_loss,
-        "test_accuracy": test.accuracy,
-        "test_examples": test.examples,
+        **{f"test_{name}": value for name, value in task.metrics(test).items()},
+        f"test_{task.unit}": test.examples,
         "validation_loss": position.best_loss,
         "best_step": best_step,
         "skipped_steps": position.skipped,
-        "num_parameters": num_parameters(classifier),
+        "num_parameters": num_parameters(network),
         "seconds_preparing": round(seconds_preparing, 1),
         "seconds_training": round(position.seconds, 1),
         "last_start": summary,
@@ -164,7 +165,7 @@ def _train(config: Config, folder: RunFolder, *, is_dry_run: bool) -> int:
     if processes.is_first():
         folder.write_json(folder.result, result)
     print(describe(summary))
-    print(f"test loss {test.mean_loss:.4f}, test accuracy {100 * test.accuracy:.2f} % ({test.examples:,} examples)")
+    print(f"test {task.describe(test)} ({test.examples:,} {task.unit})")
     print(f"best step {best_step}; everything is in {folder.path}")
     return 0
 
@@ -173,7 +174,8 @@ def _parse(arguments: Sequence[str]) -> tuple[Config, bool]:
     parser = ArgumentParser(
         prog="python -m jaxrnn.train",
         usage="%(prog)s [CONFIG.toml] [key=value ...] [--dry-run]",
-        description="Trains a text classifier. Without CONFIG.toml: the quickstart, which needs no download.",
+        description="Trains a text classifier or a language model. Without CONFIG.toml: the quickstart, which needs no "
+        "download.",
         epilog=f"keys:\n{describe_keys()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -215,13 +217,11 @@ def _compare_config(folder: RunFolder, config: Config) -> None:
 
 def _describe_or_compare(folder: RunFolder, config: Config, data: build.Data) -> None:
     if not folder.config.exists():
-        folder.write_json(folder.labels, data.label_names)
+        if data.label_names:
+            folder.write_json(folder.labels, data.label_names)
         data.vocabulary.save(folder.vocabulary)
         folder.write_text(folder.config, to_toml(config))  # the last: it makes the folder that of a run
-    elif (Vocabulary.load(folder.vocabulary).tokens, folder.read_labels()) != (
-        data.vocabulary.tokens,
-        data.label_names,
-    ):
+    elif (Vocabulary.load(folder.vocabulary), folder.read_labels()) != (data.vocabulary, data.label_names):
         raise InputError(f"run_dir {folder.path}: data.source has changed since this run began; choose another run_dir")
 
 

@@ -307,10 +307,11 @@ def test_help_names_every_key(command_here):
 
 def test_the_shipped_configs_build(tmp_path):
     from jaxrnn.config import load_config
+    from jaxrnn.data import Vocabulary
 
     for path in sorted((Path(__file__).parent.parent / "configs").glob("*.toml")):
         config = load_config(path, ["model.hidden=4", "model.embedding=3"])
-        model = build.build_model(config, num_tokens=7, num_classes=2)
+        model = build.build_model(config, Vocabulary(map(str, range(5))), num_classes=2)
         logits = model(np.ones((2, 3), np.int32), np.array([3, 1]), rngs=nnx.Rngs(dropout=0))
         assert logits.shape == (2, 1)
         assert np.isfinite(logits).all()

@@ -1,12 +1,17 @@
 """The libraries that are compared: each makes, for a case, a forward pass and one with all gradients.
 
+And variants of ours: each backend by its name, and ways to run the fused scan that are no default.
+
 All hold the same weights, carried over by `jaxrnn.convert`, and get their inputs in the layout they like best. The
 first is ours.
 """
 
-from benchmarks.peers import flax, keras, ours, pytorch
+from functools import partial
+
+from benchmarks.peers import flax, keras, ours, pytorch, scans
 from benchmarks.peers.runner import Peer
 from benchmarks.peers.runner import Runner as Runner
+from jaxrnn import core
 
 PEERS = {
     "jaxrnn": Peer(ours.make),
@@ -16,3 +21,6 @@ PEERS = {
     "flax.nnx.RNN": Peer(flax.make),
     "Keras 3 on JAX": Peer(keras.make, needs="keras"),
 }
+BACKENDS = {f"jaxrnn {name}": Peer(partial(ours.make_backend, backend=name)) for name in core.backends()}
+SCANS = {scans.name(**options): Peer(partial(scans.make, **options)) for options in scans.OPTIONS}
+VARIANTS = BACKENDS | SCANS

@@ -1,11 +1,14 @@
 """Our layer, and the same by a plain `lax.scan` with autodiff."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from benchmarks.cases import Case
-from benchmarks.peers.runner import Runner, jax_runner
+from benchmarks.peers.runner import CannotServeError, Runner, jax_runner
 from jaxrnn import core, nn
 
 LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "elman": nn.Elman}
@@ -53,6 +56,36 @@ def make(case: Case) -> Runner:
 def make_plain(case: Case) -> Runner:
     """The plain scan: what anyone would write in JAX."""
     return _make(case, "reference")
+
+
+def chosen(case: Case) -> core.Resolution:
+    """Which backend our layer takes by itself, and why not each other one; no array is made."""
+    gates = {"lstm": 4, "gru": 3, "elman": 1}[case.cell]
+    types = {"lstm": core.LSTMParams, "gru": core.GRUParams, "elman": core.ElmanParams}
+    cells = {"lstm": core.lstm_cell(), "gru": core.gru_cell(True), "elman": core.elman_cell("tanh")}
+
+    def weights(width: int) -> Any:
+        shapes = (width, gates, case.hidden), (case.hidden, gates, case.hidden), (gates, case.hidden)
+        return types[case.cell](*(jax.ShapeDtypeStruct(shape, case.dtype) for shape in shapes))
+
+    layers = [[weights(width)] * case.directions for width in case.layer_widths]
+    x = jax.ShapeDtypeStruct((case.time, case.batch, case.features), "float32")
+    return core.resolve_backend(cells[case.cell], x, layers)
+
+
+def make_backend(case: Case, backend: core.BackendName) -> Runner:
+    """Our layer by one backend.
+
+    Raises:
+      CannotServeError: it cannot serve the case here; its own reason.
+    """
+    here = core.backends()[backend]
+    if here is not None:
+        raise CannotServeError(here)
+    try:
+        return _make(case, backend)
+    except ValueError as error:
+        raise CannotServeError(str(error)) from error
 
 
 def _make(case: Case, backend: core.BackendName | None) -> Runner:

@@ -39,6 +39,7 @@ def jax_runner(
     *,
     gradients: Callable[[Any], dict[str, np.ndarray]],
     batch_major: bool = False,
+    compiler_options: dict[str, Any] | None = None,
 ) -> Runner:
     """Compiles both passes of `run(weights, x, lengths) -> y`.
 
@@ -48,6 +49,7 @@ def jax_runner(
       weights: any tree of arrays.
       gradients: from a tree like `weights` to w_x and w_h of each cell.
       batch_major: whether x and y are `[batch, time, features]` in place of `[time, batch, features]`.
+      compiler_options: of `jax.jit`.
     """
     leaves, tree = jax.tree.flatten(weights)  # a plain list: nothing but arrays is handled in a timed call
     x, d_y = (jnp.asarray(a.swapaxes(0, 1) if batch_major else a) for a in case.draw_inputs())
@@ -60,8 +62,8 @@ def jax_runner(
         y, pull = jax.vjp(lambda leaves, x: forward(leaves, x, lengths), leaves, x)
         return y, pull(d_y.astype(y.dtype))
 
-    compiled_forward, forward_seconds = _compiled(forward, leaves, x, lengths)
-    compiled_train, train_seconds = _compiled(train, leaves, x, lengths, d_y)
+    compiled_forward, forward_seconds = _compiled(forward, compiler_options, leaves, x, lengths)
+    compiled_train, train_seconds = _compiled(train, compiler_options, leaves, x, lengths, d_y)
     return Runner(
         forward=lambda: jax.block_until_ready(compiled_forward(leaves, x, lengths)),
         train=lambda: jax.block_until_ready(compiled_train(leaves, x, lengths, d_y)),
@@ -71,7 +73,7 @@ def jax_runner(
     )
 
 
-def _compiled(function: Callable, *arguments: Any) -> tuple[Callable, float]:
+def _compiled(function: Callable, options: dict[str, Any] | None, *arguments: Any) -> tuple[Callable, float]:
     start = time.perf_counter()
-    compiled = jax.jit(function).lower(*arguments).compile()
+    compiled = jax.jit(function, compiler_options=options).lower(*arguments).compile()
     return compiled, time.perf_counter() - start

@@ -54,8 +54,9 @@ def integrated_gradients(
         allowed = tolerance * abs(outputs[-1] - outputs[0])
         worst = np.argsort(-missed)
         worst = worst[width[worst] > NARROWEST][:ROWS]
-        if missed.sum() <= allowed or len(worst) < ROWS or len(points) >= max_points:
+        if missed.sum() <= allowed or len(worst) == 0 or len(points) >= max_points:
             break
+        worst = np.resize(worst, ROWS)  # again the worst, where there are fewer: points that are equal do no harm
         middles = (points[worst] + points[worst + 1]) / 2
         more_outputs, more_parts = _measure(slopes, middles)
         order = np.argsort(np.concatenate([points, middles]))

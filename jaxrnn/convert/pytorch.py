@@ -84,6 +84,7 @@ def to_torch(module: nn.RecurrentLayer | TextClassifier) -> dict[str, np.ndarray
     """
     if not isinstance(module, TextClassifier):
         return _write_layer(module, prefix="")
+    _check_classifier(module)
     state_dict = {
         "embedding.weight": export(module.embedding.embedding),
         **_write_layer(module.layer, prefix=f"{_layer_name(module.layer)}."),
@@ -95,6 +96,7 @@ def to_torch(module: nn.RecurrentLayer | TextClassifier) -> dict[str, np.ndarray
 
 
 def _read_classifier(module: TextClassifier, reader: StateDictReader) -> Loaded:
+    _check_classifier(module)
     embedding, head = module.embedding.embedding, module.head
     name = _layer_name(module.layer)
     if not any(key.startswith(f"{name}.") for key in reader.names()) and any(
@@ -133,6 +135,14 @@ def _write_layer(layer: nn.RecurrentLayer, *, prefix: str) -> dict[str, np.ndarr
         theirs = torch_from_ours(cell, export_cell(cell))
         state_dict |= {f"{prefix}{stem}_{suffix}": value for stem, value in theirs.items()}
     return state_dict
+
+
+def _check_classifier(module: TextClassifier) -> None:
+    if module.ngrams is not None or "attention" in module.pooling.kinds:
+        raise ValueError(
+            "module: expected a classifier of embedding, recurrent layer and head alone, as the usual PyTorch program "
+            "is, got one with runs of words or attention"
+        )
 
 
 def _check_layer(layer: nn.RecurrentLayer) -> None:

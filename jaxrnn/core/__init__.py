@@ -1,5 +1,9 @@
 """Recurrences as pure functions on arrays: jax and numpy only."""
 
+from jaxrnn.core.backend_table import Resolution as Resolution
+from jaxrnn.core.backend_table import backends as backends
+from jaxrnn.core.backend_table import check_backend as check_backend
+from jaxrnn.core.backend_table import resolve_backend as resolve_backend
 from jaxrnn.core.cells import Cell as Cell
 from jaxrnn.core.cells import Product as Product
 from jaxrnn.core.cells import elman_cell as elman_cell
@@ -11,11 +15,12 @@ from jaxrnn.core.chunks import truncated_value_and_grad as truncated_value_and_g
 from jaxrnn.core.control import hold as hold
 from jaxrnn.core.control import reversed_resets as reversed_resets
 from jaxrnn.core.control import zero_padding as zero_padding
+from jaxrnn.core.cuda_graph import cuda_graph_options as cuda_graph_options
 from jaxrnn.core.dispatch import elman as elman
 from jaxrnn.core.dispatch import gru as gru
 from jaxrnn.core.dispatch import lstm as lstm
-from jaxrnn.core.dispatch import resolve_backend as resolve_backend
 from jaxrnn.core.dispatch import unroll as unroll
+from jaxrnn.core.layers import unroll_layers as unroll_layers
 from jaxrnn.core.options import BackendName as BackendName
 from jaxrnn.core.options import Options as Options
 from jaxrnn.core.parameters import ElmanParams as ElmanParams

@@ -32,6 +32,9 @@ class Product(NamedTuple):
     gates: slice
     slots: tuple[int, ...]
 
+    def __hash__(self) -> int:
+        return hash((self.operand, self.gates.start, self.gates.stop, self.slots))  # a slice has a hash from 3.12 on
+
 
 def project(x: Array, params: Params) -> Array:
     """The input projection u = x W_x, `[..., features]` -> `[..., gates, hidden]`, as one matrix product."""

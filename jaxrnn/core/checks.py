@@ -22,7 +22,16 @@ def check_type(params: Params, expected: type) -> None:
         raise ValueError(f"params: expected {expected.__name__}, got {type(params).__name__}")
 
 
-def check_params(cell: Cell, x: Array, params: Params, *, num_shards: int | None = None) -> None:
+def check_layers(params: Any, state: Any | None) -> None:
+    """Weights by layer and direction, one or two directions in all layers alike, and states arranged as they are."""
+    widths = [len(layer) for layer in params]
+    if not widths or len(set(widths)) != 1 or widths[0] not in (1, 2):
+        raise ValueError(f"params: expected layers of one direction each, or of two each, got {widths}")
+    if state is not None and [len(layer) for layer in state] != widths:
+        raise ValueError(f"state: expected one for each of the weights, {widths}, got {[len(s) for s in state]}")
+
+
+def check_params(cell: Cell, x: Array | jax.ShapeDtypeStruct, params: Params, *, num_shards: int | None = None) -> None:
     """Inputs and weights are floats and fit each other; `num_shards` devices divide the hidden units (None: one)."""
     if x.ndim != 3 or not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"x: expected floats [time, batch, features], got {x.dtype} {list(x.shape)}")

@@ -27,6 +27,7 @@ class Loop(NamedTuple):
     reverse: bool = False
     max_gradient: float | None = None  # bound of the elements of the state's gradient, at every step
     all_states: bool = False  # every step's whole state comes out, not only h
+    unroll: int = 1  # steps in one turn of the fused scan's loop; the benchmarks compare
 
 
 class Fixed(NamedTuple):

@@ -1,19 +1,18 @@
 """The public functions: checks, the choice of a backend, and the call. Time-major, arrays in and arrays out."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple, Unpack
+from typing import Literal, Unpack
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 from jaxtyping import Bool, Float
 
 from jaxrnn.core import checks
+from jaxrnn.core.backend_table import BACKENDS, check_backend, resolve
+from jaxrnn.core.call import Call
 from jaxrnn.core.cells import Cell, elman_cell, gru_cell, lstm_cell, with_gathered_hidden
 from jaxrnn.core.chunks import in_chunks
 from jaxrnn.core.control import Fixed, Loop, Steps, reversed_resets, zero_padding
-from jaxrnn.core.fused_scan import fused_scan
 from jaxrnn.core.options import BackendName, Options
 from jaxrnn.core.parameters import (
     ElmanParams,
@@ -25,53 +24,8 @@ from jaxrnn.core.parameters import (
     Params,
     State,
 )
-from jaxrnn.core.reference import reference_scan
 from jaxrnn.core.varying import varying_with
 from jaxrnn.typing import AnyArray, Inputs, Lengths, Outputs
-
-
-class Backend(NamedTuple):
-    """A way to unroll a cell, and what it is for."""
-
-    run: Callable[[Loop, Array, Params, State, Fixed, Steps], tuple[Array | State, State]]
-    description: str
-
-
-# In the order of preference of `backend=None`.
-BACKENDS: dict[str, Backend] = {
-    "fused_scan": Backend(
-        fused_scan, "projections and weight gradients outside the loop; every option, every transformation"
-    ),
-    "reference": Backend(reference_scan, "plain lax.scan with autodiff; every option, every transformation"),
-}
-
-
-class Resolution(NamedTuple):
-    """The backend that serves a call, and why."""
-
-    name: str
-    reason: str
-
-
-def resolve_backend(backend: BackendName | None = None) -> Resolution:
-    """Which backend serves a call with this `backend` argument, and why.
-
-    Args:
-      backend: a name, taken as it is; None chooses `fused_scan`, which serves every call and is the fastest.
-
-    Raises:
-      ValueError: there is no backend of that name.
-
-    Example:
-      >>> resolve_backend().name
-      'fused_scan'
-    """
-    if backend is None:
-        name = next(iter(BACKENDS))
-        return Resolution(name, f"chosen: {BACKENDS[name].description}")
-    if backend not in BACKENDS:
-        raise ValueError(f"backend: expected None or one of {', '.join(sorted(BACKENDS))}, got {backend!r}")
-    return Resolution(backend, f"asked for: {BACKENDS[backend].description}")
 
 
 def lstm(x: Inputs, params: LSTMParams, **options: Unpack[Options]) -> tuple[Outputs | LSTMState, LSTMState]:
@@ -218,9 +172,10 @@ def unroll(
       after each row's last step (with `reverse`, its first), in float32 or wider.
 
     Raises:
-      ValueError: shapes or dtypes disagree, lengths are out of range, or there is no such backend.
+      ValueError: shapes or dtypes disagree, lengths are out of range, there is no such backend, or it cannot serve the
+        call.
     """
-    run = BACKENDS[resolve_backend(backend).name].run
+    check_backend(backend)
     x = jnp.asarray(x)
     params = jax.tree.map(jnp.asarray, params)
     num_shards = None if hidden_axis is None else jax.lax.axis_size(hidden_axis)
@@ -242,6 +197,17 @@ def unroll(
         initial=None if resets is None else reset_state,
         dropout=checks.checked_dropout(recurrent_dropout, params, batch),
     )
+    asked = {
+        "mask": mask,
+        "resets": resets,
+        "recurrent_dropout": recurrent_dropout,
+        "zoneout": zoneout,
+        "max_gradient": max_gradient,
+        "all_states": all_states,
+        "hidden_axis": hidden_axis,
+        "reverse": reverse,
+    }
+    run = BACKENDS[resolve(Call.of(cell, x, params, asked), backend).name].run
     loop = Loop(with_gathered_hidden(cell, hidden_axis), reverse, max_gradient, all_states)
     if remat_chunk is not None and remat_chunk < time:
         run = partial(in_chunks, run, remat_chunk)

@@ -42,11 +42,12 @@ Results = tuple[Array | State, State]  # every step's h or whole state, and the 
 def fused_scan(loop: Loop, x: Array, params: Params, state: State, fixed: Fixed, steps: Steps) -> Results:
     """Unrolls the cell over x `[time, batch, features]`: every step's h, or its whole state, and the last state."""
     u = loop.cell.project(zero_padding(steps.mask, x), params)
-    return cast(Results, _recurrence(loop, u, params, state, fixed, steps))
+    return cast(Results, recurrence(loop, u, params, state, fixed, steps))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _recurrence(loop: Loop, u: Array, params: Params, state: State, fixed: Fixed, steps: Steps) -> Results:
+def recurrence(loop: Loop, u: Array, params: Params, state: State, fixed: Fixed, steps: Steps) -> Results:
+    """The loop, over the projected inputs u `[time, batch, gates, hidden]`."""
     results, _ = _run(loop, u, params, state, fixed, steps, save=False)
     return results
 
@@ -62,17 +63,25 @@ def _run(
         state = leave(at, new, entered)
         return state, (state if loop.all_states else state.h, (pre, entered) if save else None)
 
-    last, (outputs, saved) = jax.lax.scan(body, state, (u, steps), reverse=loop.reverse)
+    last, (outputs, saved) = jax.lax.scan(body, state, (u, steps), reverse=loop.reverse, unroll=loop.unroll)
     return (outputs, last), saved
 
 
-@_recurrence.defjvp
-def _tangent(loop: Loop, primals: tuple, tangents: tuple) -> tuple[Results, Results]:
+@recurrence.defjvp
+def _jvp(loop: Loop, primals: tuple, tangents: tuple) -> tuple[Results, Results]:
+    results, saved = _run(loop, *primals, save=True)
+    return results, tangent(loop, primals, cast(tuple[Array, State], saved), tangents)
+
+
+def tangent(loop: Loop, primals: tuple, saved: tuple[Array, State], tangents: tuple) -> Results:
+    """The tangent of `recurrence`, linear in the tangents of its arguments.
+
+    Saved are the pre-activations `[time, batch, num_slots, hidden]` and the states that the steps were entered with.
+    """
     cell = loop.cell
     _, params, _, fixed, steps = primals
     d_u, d_params, d_state, d_fixed, _ = tangents
-    results, saved = _run(loop, *primals, save=True)
-    pre, entered = cast(tuple[Array, State], saved)
+    pre, entered = saved
 
     d_u = d_u + d_params.b
     for operand, gates, slots in cell.products:
@@ -97,5 +106,6 @@ def _tangent(loop: Loop, primals: tuple, tangents: tuple) -> tuple[Results, Resu
         d_state = leave(at, d_new, d_entered)
         return d_state, d_state if loop.all_states else d_state.h
 
-    d_last, d_outputs = jax.lax.scan(body, d_state, (d_u, d_h, pre, entered, steps), reverse=loop.reverse)
-    return results, (d_outputs, d_last)
+    inputs = d_u, d_h, pre, entered, steps
+    d_last, d_outputs = jax.lax.scan(body, d_state, inputs, reverse=loop.reverse, unroll=loop.unroll)
+    return d_outputs, d_last

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from jaxrnn.core.parameters import State
 from jaxrnn.typing import AnyArray, Lengths
 
-BackendName = Literal["reference", "fused_scan"]
+BackendName = Literal["cudnn", "pallas_tpu", "fused_scan", "reference"]
 
 
 class Options(TypedDict, total=False):

@@ -6,8 +6,11 @@ from jaxrnn.data.batching import choose_boundaries as choose_boundaries
 from jaxrnn.data.batching import truncate as truncate
 from jaxrnn.data.corpus import Corpus as Corpus
 from jaxrnn.data.corpus import Examples as Examples
+from jaxrnn.data.markup import strip_html as strip_html
 from jaxrnn.data.sources import load_corpus as load_corpus
 from jaxrnn.data.sources import load_examples as load_examples
+from jaxrnn.data.sources import load_texts as load_texts
+from jaxrnn.data.stream import StreamBatches as StreamBatches
 from jaxrnn.data.text import tokenize as tokenize
 from jaxrnn.data.text import tokenize_with_spaces as tokenize_with_spaces
 from jaxrnn.data.vectors import Vectors as Vectors

@@ -3,10 +3,13 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 logger = logging.getLogger("jaxrnn")
+
+Kept = Literal["head", "tail", "both"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Batch:
     The last rows of one batch of an epoch may be filler: length 0, all padding, weight 0, index -1.
 
     Attributes:
-        tokens: int32 [rows, time], padded at the end of each row.
+        tokens: int32 [rows, time], padded at the end of each row; or [rows, time, numbers] where tokens have several.
         lengths: int32 [rows], tokens before the padding.
         labels: int32 [rows], 0 in filler rows.
         weights: float32 [rows], 1 for examples, 0 for filler.
@@ -31,12 +34,25 @@ class Batch:
     indices: np.ndarray
 
 
-def truncate(token_ids: Sequence[np.ndarray], max_tokens: int) -> list[np.ndarray]:
-    """Cuts every text to its first `max_tokens` tokens, and logs how many were longer."""
+def truncate(
+    token_ids: Sequence[np.ndarray], max_tokens: int, *, keep: Kept = "head", head_fraction: float = 0.25
+) -> list[np.ndarray]:
+    """Cuts longer texts to `max_tokens` tokens, and logs how many there were.
+
+    Args:
+        token_ids: The numbers of each text's tokens, [num_tokens] or [num_tokens, numbers].
+        max_tokens: Tokens that stay at most.
+        keep: Which of them: the first ("head"), the last ("tail"), or some of both, side by side ("both").
+        head_fraction: Share of `max_tokens` that "both" keeps from the start, rounded.
+    """
     num_cut = sum(len(ids) > max_tokens for ids in token_ids)
     if num_cut:
         logger.info("data: cut %d of %d texts to data.max_tokens = %d", num_cut, len(token_ids), max_tokens)
-    return [ids[:max_tokens] for ids in token_ids]
+    head = {"head": max_tokens, "tail": 0, "both": round(head_fraction * max_tokens)}[keep]
+    tail = max_tokens - head
+    return [
+        ids if len(ids) <= max_tokens else np.concatenate([ids[:head], ids[len(ids) - tail :]]) for ids in token_ids
+    ]
 
 
 def choose_boundaries(lengths: Sequence[int] | np.ndarray, *, batch_size: int, max_shapes: int = 12) -> tuple[int, ...]:
@@ -89,7 +105,7 @@ class BucketedBatches:
     within each bucket, and the order of all batches.
 
     Args:
-        token_ids: [num_examples] arrays of token numbers, of any length including 0.
+        token_ids: [num_examples] arrays of token numbers, of any length including 0; or of rows of numbers.
         labels: [num_examples], the label numbers.
         boundaries: Increasing padded lengths, from `choose_boundaries`. Longer examples are padded to multiples of
             the last, so that new data adds few shapes.
@@ -113,6 +129,7 @@ class BucketedBatches:
         if len(token_ids) != len(labels):
             raise ValueError(f"labels: expected one for each of the {len(token_ids)} texts, got {len(labels)}")
         self._token_ids = token_ids
+        self._numbers = token_ids[0].shape[1:] if token_ids else ()  # of each token
         self._labels = np.asarray(labels, dtype=np.int32)
         self._batch_size = batch_size
         self._seed = seed
@@ -160,7 +177,7 @@ class BucketedBatches:
     def _build(self, time: int, members: np.ndarray) -> Batch:
         indices = np.pad(members.astype(np.int64), (0, self._batch_size - len(members)), constant_values=-1)
         built = members[self._rows.start : self._rows.stop]
-        tokens = np.full((len(self._rows), time), self._pad_id, dtype=np.int32)
+        tokens = np.full((len(self._rows), time, *self._numbers), self._pad_id, dtype=np.int32)
         for row, i in enumerate(built):
             tokens[row, : self._lengths[i]] = self._token_ids[i]
         filler = (0, len(self._rows) - len(built))

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxrnn.errors import InputError
 
-# How files, folders and Hub datasets name their splits. Anything else ("unsupervised", "unsup") is not read.
+# How files, folders and Hub datasets name their splits. Anything else is not read.
 SPLIT_NAMES = {
     "train": "train",
     "validation": "validation",
@@ -16,6 +16,9 @@ SPLIT_NAMES = {
     "dev": "validation",
     "test": "test",
 }
+# What is read beside them where no labels are asked for.
+UNLABELLED_SPLIT_NAMES = {"unsupervised": "unsupervised", "unsup": "unsupervised"}
+UNLABELLED = ""  # the label of every text then
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Records:
     Attributes:
         origin: The file, folder or Hub name, for messages.
         texts: The texts.
-        labels: One label name for each text.
+        labels: One label name for each text; all UNLABELLED where none were asked for.
         label_order: All label names in the order the source declares them; None when it declares none.
     """
 
@@ -85,6 +88,11 @@ class Records:
                     f"do not have ({_enumerate(label_names)}); correct it or leave the row out"
                 )
         return Examples(self.texts, np.array([numbers[label] for label in self.labels], dtype=np.int32))
+
+
+def split_names(*, labelled: bool) -> dict[str, str]:
+    """The split that each name of a file, folder or Hub split stands for."""
+    return SPLIT_NAMES if labelled else SPLIT_NAMES | UNLABELLED_SPLIT_NAMES
 
 
 def concatenate(parts: Sequence[Records]) -> Records:

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import datasets
-
 
 @contextmanager
 def quiet_datasets() -> Iterator[None]:
     """Switches off the library's progress bars and its messages, and puts both back after; what fails still raises."""
+    import datasets
+
     was_disabled = datasets.are_progress_bars_disabled()
     verbosity = datasets.logging.get_verbosity()
     datasets.disable_progress_bars()

@@ -1,4 +1,4 @@
-"""Loads a labelled corpus from the built-in name, a path or the Hugging Face Hub."""
+"""Loads texts, with labels or without, from the built-in name, a path or the Hugging Face Hub."""
 
 import logging
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrnn.data.corpus import Corpus, Examples, Records
+from jaxrnn.data.corpus import UNLABELLED, Corpus, Examples, Records, concatenate
 from jaxrnn.data.splits import complete_splits
 from jaxrnn.data.tables import FILE_KINDS, read_hub, read_table, read_table_folder
 from jaxrnn.data.trees import find_bbc_news, read_tree
@@ -67,13 +67,45 @@ def load_corpus(
     return Corpus(label_names, splits)
 
 
+def load_texts(
+    source: str,
+    *,
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+    max_train_examples: int | None = None,
+) -> Corpus:
+    """Loads texts without labels, to model their language; else as `load_corpus`.
+
+    Texts that a source calls "unsupervised" or "unsup" are added to the training texts.
+
+    Returns:
+        The corpus; every label is 0, and no label has a name.
+    """
+    records = _read(source, labelled=False)
+    parts = [records.pop(split) for split in ("train", "unsupervised") if split in records]
+    if not parts:
+        raise InputError(f"data.source {source!r}: has no train split, only {', '.join(records)}; add one")
+    splits = complete_splits(
+        {split: part.number_labels([UNLABELLED]) for split, part in (records | {"train": concatenate(parts)}).items()},
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
+        max_train_examples=max_train_examples,
+    )
+    if not splits["train"].texts:
+        raise InputError(f"data.source {source!r}: the train split is empty")
+    logger.info("data: %s", ", ".join(f"{len(texts):,} {split}" for split, texts in splits.items()))
+    return Corpus((), splits)
+
+
 def load_examples(source: str, *, split: str, label_names: tuple[str, ...]) -> Examples:
     """Loads examples to evaluate a trained model on.
 
     Args:
         source: As for `load_corpus`.
         split: The split to take. A source that is not divided into splits is taken whole.
-        label_names: The names of the model's labels, in the order of their numbers.
+        label_names: The names of the model's labels, in the order of their numbers; none: labels are not read.
 
     Returns:
         The examples in the source's order.
@@ -81,33 +113,33 @@ def load_examples(source: str, *, split: str, label_names: tuple[str, ...]) -> E
     Raises:
         InputError: The source cannot be read, lacks the split, or has a label the model does not know.
     """
-    records = _read(source)
+    records = _read(source, labelled=bool(label_names))
     if split not in records:
         if list(records) != ["train"]:
             raise InputError(f"data.source {source!r}: has no {split} split, only {', '.join(records)}")
         logger.info("data: %s has no splits; all of it is taken", source)
         split = "train"
-    examples = records[split].number_labels(label_names)
+    examples = records[split].number_labels(label_names or [UNLABELLED])
     if not len(examples):
         raise InputError(f"data.source {source!r}: the {split} split is empty")
     return examples
 
 
-def _read(source: str) -> dict[str, Records]:
+def _read(source: str, *, labelled: bool = True) -> dict[str, Records]:
     try:
-        return _find_and_read(source)
+        return _find_and_read(source, labelled)
     except OSError as error:  # no permission, a name too long, a failing disk
         raise InputError(f"data.source {source!r}: {error.filename or source}: {error.strerror or error}") from error
 
 
-def _find_and_read(source: str) -> dict[str, Records]:
+def _find_and_read(source: str, labelled: bool) -> dict[str, Records]:
     if not source.strip():
         raise InputError(f"data.source: expected a path, the name of a Hub dataset or {BUILT_IN!r}, got an empty name")
     if source == BUILT_IN:
-        return read_tree(find_bbc_news())
+        return read_tree(find_bbc_news(), labelled=labelled)
     path = expand_user(source)
     if path.is_dir():
-        records = read_table_folder(path) or read_tree(path)
+        records = read_table_folder(path, labelled=labelled) or read_tree(path, labelled=labelled)
         if not records:
             raise InputError(
                 f"data.source {source!r}: expected files named by split such as train.parquet, or folders "
@@ -115,12 +147,12 @@ def _find_and_read(source: str) -> dict[str, Records]:
             )
         return records
     if path.suffix.lower() in FILE_KINDS and path.is_file():
-        return {"train": read_table(path)}
+        return {"train": read_table(path, labelled=labelled)}
     if path.exists():
         raise InputError(f"data.source {source!r}: expected a folder or a {', '.join(FILE_KINDS)} file")
     if path.suffix.lower() in FILE_KINDS or not HUB_NAME.fullmatch(source):
         raise InputError(f"data.source {source!r}: no such file or folder (looked from {Path.cwd()})")
-    return read_hub(source)
+    return read_hub(source, labelled=labelled)
 
 
 def _check_train(train: Examples, label_names: tuple[str, ...], source: str) -> None:

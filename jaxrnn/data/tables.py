@@ -7,29 +7,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-import datasets
-import huggingface_hub
-
-from jaxrnn.data.corpus import SPLIT_NAMES, Records, concatenate
+from jaxrnn.data.corpus import UNLABELLED, Records, concatenate, split_names
 from jaxrnn.data.quiet import quiet_datasets
 from jaxrnn.errors import InputError
+
+if TYPE_CHECKING:  # imported where they are used: who brings token numbers needs no such packages
+    import datasets
 
 logger = logging.getLogger("jaxrnn")
 
 FILE_KINDS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "json", ".json": "json"}
-COLUMNS = ("text", "label")
+COLUMNS = {True: ("text", "label"), False: ("text",)}  # by whether labels are asked for
 HUB_TIMEOUT_SECONDS = 5.0
 
 
-def read_table(path: Path) -> Records:
-    """Reads one .parquet, .csv, .jsonl or .json file.
+def read_table(path: Path, *, labelled: bool = True) -> Records:
+    """Reads one .parquet, .csv, .jsonl or .json file; without labels if they are not asked for.
 
     Raises:
         InputError: The file cannot be read, lacks a column, or has a row without text or label.
     """
+    import datasets
+
     kind = FILE_KINDS[path.suffix.lower()]
     options: dict[str, Any] = {}
     # The library keeps a copy of what it reads below the home folder; a throw-away folder leaves nothing behind.
@@ -37,7 +39,7 @@ def read_table(path: Path) -> Records:
         readable = path if kind == "parquet" else _repair_encoding(path, Path(scratch))
         if kind == "csv":
             header = _read_csv_header(readable, str(path))
-            _require_columns(header, str(path))
+            _require_columns(header, str(path), labelled=labelled)
             # Left to itself pandas turns the text "NA" into a missing value and "007" into 7.
             options = {"converters": dict.fromkeys(header, str), "na_filter": False}
         try:
@@ -47,22 +49,23 @@ def read_table(path: Path) -> Records:
                 )
         except Exception as error:  # pandas, pyarrow and datasets each have their own for the same broken file
             raise InputError(
-                f"data.source {path}: cannot be read as a {path.suffix} file with columns text and label: "
+                f"data.source {path}: cannot be read as a {path.suffix} file with {_columns(labelled)}: "
                 f"{_first_line(error.__cause__ or error)}"
             ) from error
         assert isinstance(table, datasets.Dataset)
-        return _to_records(table, str(path))
+        return _to_records(table, str(path), labelled=labelled)
 
 
-def read_table_folder(folder: Path) -> dict[str, Records]:
+def read_table_folder(folder: Path, *, labelled: bool = True) -> dict[str, Records]:
     """Reads the files named by split in `folder`: `train.parquet`, `test.csv`, `train-00000-of-00002.parquet`.
 
     Returns:
         The records of each split found; empty when no file has such a name.
     """
     files: dict[str, list[Path]] = {}
+    names = split_names(labelled=labelled)
     for path in sorted(folder.iterdir()):
-        split = SPLIT_NAMES.get(re.split(r"[-.]", path.name)[0])
+        split = names.get(re.split(r"[-.]", path.name)[0])
         if split and path.suffix.lower() in FILE_KINDS and path.is_file():
             files.setdefault(split, []).append(path)
     for split, paths in files.items():
@@ -72,18 +75,23 @@ def read_table_folder(folder: Path) -> dict[str, Records]:
                 f"data.source {folder}: expected one file for the {split} split, found {paths[0].name} and "
                 f"{paths[1].name}; name the file to use as data.source or move the other away"
             )
-    return {split: concatenate([read_table(path) for path in paths]) for split, paths in files.items()}
+    return {
+        split: concatenate([read_table(path, labelled=labelled) for path in paths]) for split, paths in files.items()
+    }
 
 
-def read_hub(name: str) -> dict[str, Records]:
+def read_hub(name: str, *, labelled: bool = True) -> dict[str, Records]:
     """Downloads a dataset from the Hugging Face Hub, or takes the copy an earlier download left in its cache.
 
     Args:
         name: The dataset's name, such as "stanfordnlp/imdb".
+        labelled: Whether labels are asked for.
 
     Raises:
         InputError: The Hub cannot be reached, or has no such dataset with columns `text` and `label`.
     """
+    import datasets
+
     with quiet_datasets(), _hub_offline_if_unreachable() as is_offline:
         try:
             found = datasets.load_dataset(name)
@@ -94,19 +102,24 @@ def read_hub(name: str) -> dict[str, Records]:
                 f"Hub: {reason}; give a folder, a .parquet, .csv or .jsonl file, or 'bbc-news'"
             ) from error
     assert isinstance(found, datasets.DatasetDict)
+    names = split_names(labelled=labelled)
     return {
-        SPLIT_NAMES[str(split)]: _to_records(table, f"{name} ({split} split)")
+        names[str(split)]: _to_records(table, f"{name} ({split} split)", labelled=labelled)
         for split, table in found.items()
-        if split in SPLIT_NAMES
+        if split in names
     }
 
 
-def _to_records(table: datasets.Dataset, origin: str) -> Records:
-    _require_columns(table.column_names, origin)
+def _to_records(table: "datasets.Dataset", origin: str, *, labelled: bool) -> Records:
+    import datasets
+
+    _require_columns(table.column_names, origin, labelled=labelled)
     feature = table.features["text"]
     if not (isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string", "null")):
         raise InputError(f"data.source {origin}: expected strings in the column 'text', found {feature}")
     texts = _read_texts(table, origin)
+    if not labelled:
+        return Records(origin, texts, [UNLABELLED] * len(texts))
     labels = _require_values(list(table["label"]), "label", origin)
     for row, label in enumerate(labels, start=1):
         if not isinstance(label, int | str):
@@ -122,10 +135,12 @@ def _to_records(table: datasets.Dataset, origin: str) -> Records:
     return Records(origin, texts, [feature.names[label] for label in labels], tuple(feature.names))
 
 
-def _read_texts(table: datasets.Dataset, origin: str) -> list[str]:
+def _read_texts(table: "datasets.Dataset", origin: str) -> list[str]:
     try:
         return _require_values(list(table["text"]), "text", origin)
     except UnicodeDecodeError:
+        import datasets
+
         # Parquet stores bytes: other writers can leave invalid UTF-8 in a column that claims to be text.
         as_bytes = table.select_columns("text").cast_column("text", datasets.Value("binary"))
     contents = _require_values(list(as_bytes["text"]), "text", origin)
@@ -183,17 +198,23 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _require_columns(found: list[str], origin: str) -> None:
-    for column in COLUMNS:
+def _require_columns(found: list[str], origin: str, *, labelled: bool) -> None:
+    for column in COLUMNS[labelled]:
         if column not in found:
             raise InputError(
                 f"data.source {origin}: the column {column!r} is missing, found {', '.join(found) or 'no columns'}; "
-                "name the columns text and label"
+                f"expected {_columns(labelled)}"
             )
+
+
+def _columns(labelled: bool) -> str:
+    return "the columns text and label" if labelled else "a column text"
 
 
 @contextmanager
 def _hub_offline_if_unreachable() -> Iterator[bool]:
+    import huggingface_hub
+
     # Without a network the library retries for 24 s before it gives up (datasets 5.2, 2026-11); one short
     # request of our own decides at once. In offline mode it still takes what its cache holds.
     try:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import datasets
 from rich.console import Console
 from rich.progress import track
 
@@ -97,6 +96,8 @@ def _fingerprint(texts: Sequence[str], lowercase: bool) -> str:
 
 
 def _write_cache(folder: Path, token_lists: list[list[str]]) -> None:
+    import datasets  # here, not above: who brings token numbers needs no such package
+
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Written beside and then renamed: the name exists only once the content is whole.
@@ -115,6 +116,8 @@ def _write_cache(folder: Path, token_lists: list[list[str]]) -> None:
 def _read_cache(folder: Path, num_texts: int) -> list[list[str]] | None:
     if not folder.exists():
         return None
+    import datasets
+
     try:
         if (folder / CHECKSUM).read_text() != _checksum(folder):
             raise ValueError("the checksum differs")

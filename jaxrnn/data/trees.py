@@ -4,7 +4,7 @@ import logging
 from importlib.util import find_spec
 from pathlib import Path
 
-from jaxrnn.data.corpus import SPLIT_NAMES, Records
+from jaxrnn.data.corpus import UNLABELLED, Records, split_names
 from jaxrnn.errors import InputError
 
 logger = logging.getLogger("jaxrnn")
@@ -30,29 +30,31 @@ def find_bbc_news() -> Path:
     )
 
 
-def read_tree(root: Path) -> dict[str, Records]:
+def read_tree(root: Path, *, labelled: bool = True) -> dict[str, Records]:
     """Reads `<root>/<split>/<class>/*.txt`, or `<root>/<class>/*.txt` as one split named "train".
 
     Class folders and files are taken in the order of their names.
 
     Args:
         root: The folder.
+        labelled: Whether labels are asked for. If not, aclImdb's unlabelled reviews are read too.
 
     Returns:
         The records of each split found; empty when the folder has no such structure.
     """
+    names = split_names(labelled=labelled)
     splits = {
-        SPLIT_NAMES[folder.name]: _read_classes(folder) for folder in _subfolders(root) if folder.name in SPLIT_NAMES
+        names[folder.name]: _read_classes(folder, labelled) for folder in _subfolders(root) if folder.name in names
     }
     if not splits:
-        splits = {"train": _read_classes(root)}
+        splits = {"train": _read_classes(root, labelled)}
     return {split: records for split, records in splits.items() if records.texts}
 
 
-def _read_classes(folder: Path) -> Records:
+def _read_classes(folder: Path, labelled: bool) -> Records:
     texts, labels, damaged = [], [], []
     for class_folder in _subfolders(folder):
-        if class_folder.name == IGNORED_CLASS:
+        if labelled and class_folder.name == IGNORED_CLASS:
             continue
         for path in sorted(class_folder.glob("*.txt")):
             content = path.read_bytes()
@@ -62,7 +64,7 @@ def _read_classes(folder: Path) -> Records:
                 text = content.decode("utf-8-sig", errors="replace")
                 damaged.append(path)
             texts.append(text)
-            labels.append(class_folder.name)
+            labels.append(class_folder.name if labelled else UNLABELLED)
     if damaged:
         logger.warning(
             "data: %d of %d files in %s are not valid UTF-8, their bad bytes were replaced; the first is %s",

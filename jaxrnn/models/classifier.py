@@ -1,6 +1,7 @@
 """Text classifier: embedding, recurrent layers, one vector for the text, linear head."""
 
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,10 @@ from jax.typing import DTypeLike
 
 from jaxrnn import nn
 from jaxrnn.nn.initializers import InitName
+from jaxrnn.nn.pooling import AttentionName, PoolingName
 from jaxrnn.typing import AnyArray
 
 CellName = Literal["lstm", "gru", "elman"]
-PoolingName = Literal["last", "mean", "max"]
 
 LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "elman": nn.Elman}
 
@@ -27,13 +28,16 @@ class TextClassifier(nnx.Module):
       vocabulary_size: V, rows of the embedding.
       num_classes: at least 2; two classes share one logit.
       embedding_features: width of a token's vector.
+      num_ngrams: numbers of the runs of words; 0: tokens have no runs.
+      ngram_features: width of a run's vector.
       cell: kind of recurrent layer.
       hidden_features: H, width of each direction's state.
       num_layers: recurrent layers in depth.
       bidirectional: read the text in both directions.
       dropout_rate: of all three dropouts.
-      pooling: the text's vector: "last", the last layer's final state in each direction; "mean" or "max" over the
-        text's steps of the last layer's outputs. An empty text has the zero vector.
+      pooling: the text's vector, from the last layer's final state in each direction and its outputs; one kind or
+        several, see `jaxrnn.nn.Pooling`. An empty text has the zero vector.
+      attention: kind of attention, for the pooling "attention".
       init: "orthogonal" or "torch", see `jaxrnn.nn.initializers`. With "torch" the embedding is standard normal and
         the head uniform in ±1/√fan_in, as PyTorch draws them.
       double_bias: two biases that add up in the recurrent layers, as in PyTorch.
@@ -52,7 +56,10 @@ class TextClassifier(nnx.Module):
         num_layers: int,
         bidirectional: bool,
         dropout_rate: float,
-        pooling: PoolingName,
+        pooling: PoolingName | Sequence[PoolingName],
+        num_ngrams: int = 0,
+        ngram_features: int = 16,
+        attention: AttentionName = "additive",
         init: InitName,
         double_bias: bool = False,
         dtype: DTypeLike | None = None,
@@ -60,25 +67,18 @@ class TextClassifier(nnx.Module):
     ):
         if num_classes < 2:
             raise ValueError(f"num_classes: expected at least 2, got {num_classes}")
-        for name, value, choices in (("cell", cell, LAYERS), ("pooling", pooling, get_args(PoolingName))):
-            if value not in choices:
-                raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
-        pooled_features = hidden_features * (2 if bidirectional else 1)
+        if cell not in LAYERS:
+            raise ValueError(f"cell: expected one of {', '.join(LAYERS)}, got {cell!r}")
         torch_like = init == "torch"
-        bound = pooled_features**-0.5
-        uniform = nnx.initializers.uniform(2 * bound)
 
-        def head_init(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-            return uniform(key, shape, dtype) - bound
+        def embed(rows: int, features: int) -> nnx.Embed:
+            init = nnx.initializers.normal(1.0 if torch_like else features**-0.5)
+            return nnx.Embed(rows, features, embedding_init=init, rngs=rngs)
 
-        self.embedding = nnx.Embed(
-            vocabulary_size,
-            embedding_features,
-            embedding_init=nnx.initializers.normal(1.0 if torch_like else embedding_features**-0.5),
-            rngs=rngs,
-        )
+        self.embedding = embed(vocabulary_size, embedding_features)
+        self.ngrams = embed(num_ngrams, ngram_features) if num_ngrams else None
         self.layer = LAYERS[cell](
-            embedding_features,
+            embedding_features + (ngram_features if num_ngrams else 0),
             hidden_features,
             num_layers,
             bidirectional=bidirectional,
@@ -89,21 +89,35 @@ class TextClassifier(nnx.Module):
             dtype=dtype,
             rngs=rngs,
         )
+        self.pooling = nn.Pooling(
+            pooling,
+            self.layer.out_features,
+            attention=attention,
+            attention_features=hidden_features,
+            time_major=True,
+            rngs=rngs,
+        )
+        bound = self.pooling.out_features**-0.5
+        uniform = nnx.initializers.uniform(2 * bound)
+
+        def head_init(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+            return uniform(key, shape, dtype) - bound
+
         self.head = nnx.Linear(
-            pooled_features,
+            self.pooling.out_features,
             1 if num_classes == 2 else num_classes,
             kernel_init=head_init if torch_like else nnx.initializers.lecun_normal(),
             bias_init=head_init if torch_like else nnx.initializers.zeros,
             rngs=rngs,
         )
         self.dropout = nnx.Dropout(dropout_rate)
-        self.pooling = pooling
 
     def __call__(self, tokens: AnyArray, lengths: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
         """Logits of a batch of texts.
 
         Args:
-          tokens: token numbers, `[batch, time]`, padded at the end.
+          tokens: token numbers, `[batch, time]`, padded at the end; with runs of words `[batch, time, numbers]`, each
+            token's own number and those of the runs that end with it.
           lengths: tokens of each text, `[batch]`, 0 allowed.
           rngs: random streams for dropout; needed while training.
 
@@ -113,24 +127,22 @@ class TextClassifier(nnx.Module):
         return self.from_embeddings(self.embed(tokens, rngs=rngs), lengths, rngs=rngs)
 
     def embed(self, tokens: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
-        """Vectors of the tokens `[batch, time]` after dropout, `[time, batch, features]`."""
-        return self.dropout(self.embedding(jnp.asarray(tokens).T), rngs=rngs)
+        """Vectors of the tokens `[batch, time]` after dropout, `[time, batch, features]`.
+
+        The vectors of the runs that end with a token are added up, and stand beside its own.
+        """
+        tokens = jnp.asarray(tokens).swapaxes(0, 1)
+        if self.ngrams is None:
+            return self.dropout(self.embedding(tokens), rngs=rngs)
+        x = jnp.concatenate([self.embedding(tokens[..., 0]), self.ngrams(tokens[..., 1:]).sum(-2)], axis=-1)
+        return self.dropout(x, rngs=rngs)
 
     def from_embeddings(self, x: Array, lengths: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
         """Logits from what `embed` returns, or from vectors near it; the random streams go on from there."""
         y, state = self.layer(x, lengths=lengths, rngs=rngs)
-        pooled = self._pool(y, state.h, jnp.asarray(lengths))
+        last = jnp.concatenate(list(state.h[-self.layer.num_directions :]), axis=-1)
+        pooled = self.pooling(y, last, lengths=lengths)
         return self.head(self.dropout(pooled, rngs=rngs))
-
-    def _pool(self, y: Array, h: Array, lengths: Array) -> Array:
-        """Outputs `[time, batch, features]` and states `[layers * directions, batch, hidden]` to one row a text."""
-        if self.pooling == "last":
-            return jnp.concatenate(list(h[-self.layer.num_directions :]), axis=-1)
-        if self.pooling == "mean":  # outputs past the length are zero
-            return y.sum(0) / jnp.maximum(lengths, 1)[:, None]
-        mask = jnp.arange(y.shape[0])[:, None] < lengths
-        maximum = jnp.where(mask[..., None], y, -jnp.inf).max(0, initial=-jnp.inf)
-        return jnp.where((lengths > 0)[:, None], maximum, 0)
 
 
 def num_parameters(model: nnx.Module) -> int:

@@ -1,5 +1,8 @@
 """Flax nnx modules: they own weights and random streams; the mathematics is in `jaxrnn.core`."""
 
+from jaxrnn.nn.attention import AdditiveAttention as AdditiveAttention
+from jaxrnn.nn.attention import Attention as Attention
+from jaxrnn.nn.attention import DotAttention as DotAttention
 from jaxrnn.nn.cells import ElmanCell as ElmanCell
 from jaxrnn.nn.cells import GRUCell as GRUCell
 from jaxrnn.nn.cells import LSTMCell as LSTMCell
@@ -9,5 +12,6 @@ from jaxrnn.nn.initializers import Initializers as Initializers
 from jaxrnn.nn.layers import GRU as GRU
 from jaxrnn.nn.layers import LSTM as LSTM
 from jaxrnn.nn.layers import Elman as Elman
+from jaxrnn.nn.pooling import Pooling as Pooling
 from jaxrnn.nn.rnn import RNN as RNN
 from jaxrnn.nn.stack import RecurrentLayer as RecurrentLayer

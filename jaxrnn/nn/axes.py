@@ -1,4 +1,4 @@
-"""Batch-major and time-major."""
+"""What the axes of inputs are: their number and order."""
 
 import jax
 import jax.numpy as jnp
@@ -16,3 +16,9 @@ def to_time_major(
     mask = core.checked_booleans("mask", mask, *x.shape[:2])
     resets = core.checked_booleans("resets", resets, *x.shape[:2])
     return (x, mask, resets) if time_major else jax.tree.map(lambda a: a.swapaxes(0, 1), (x, mask, resets))
+
+
+def check_inputs(x: Array, axes: tuple[str, ...], features: int) -> None:
+    """ValueError unless x is floats with these axes and so many features as the last."""
+    if x.ndim != len(axes) + 1 or x.shape[-1] != features or not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"x: expected floats [{', '.join(axes)}, {features}], got {x.dtype} {list(x.shape)}")

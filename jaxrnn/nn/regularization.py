@@ -45,6 +45,11 @@ class StateRegularization(nnx.Module):
         self.dropout = checked_dropout("recurrent_dropout_rate", dropout_rate, rngs)
         self.zoneout = nnx.List([checked_dropout("zoneout_rate", rate, rngs) for rate in rates])
 
+    @property
+    def rates(self) -> list[float]:
+        """Of recurrent dropout, while training, and of zoneout, which also acts at evaluation."""
+        return [0.0 if self.dropout.deterministic else self.dropout.rate, *(part.rate for part in self.zoneout)]
+
     def draw(self, batch: int, widths: list[int], *, time: int | None, rngs: nnx.Rngs | None) -> Drawn:
         """The masks of one direction of one layer; `time` None: of a single step.
 

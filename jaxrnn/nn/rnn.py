@@ -28,7 +28,7 @@ class RNN(nnx.Module):
     def __init__(
         self, cell: Any, *, time_major: bool = False, reverse: bool = False, backend: core.BackendName | None = None
     ):
-        core.resolve_backend(backend)
+        core.check_backend(backend)
         self.cell = cell
         self.backend: core.BackendName | None = backend
         self.time_major = time_major

@@ -10,15 +10,15 @@ from typing import Any, Literal, Unpack, get_args
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import Array
 
 from jaxrnn import core
 from jaxrnn.core.checks import check_count, check_positive
-from jaxrnn.nn.axes import to_time_major
+from jaxrnn.nn.axes import check_inputs, to_time_major
 from jaxrnn.nn.cells import CellOptions, RecurrentCell
 from jaxrnn.nn.regularization import StateRegularization, checked_dropout
+from jaxrnn.nn.states import stack, stacks, unstack
 from jaxrnn.typing import AnyArray
 
 Merge = Literal["concat", "sum", "mean", "mul"]
@@ -98,7 +98,7 @@ class RecurrentLayer(nnx.Module):
         rngs: nnx.Rngs,
         **cell_options: Unpack[CellOptions],
     ):
-        core.resolve_backend(backend)
+        core.check_backend(backend)
         check_positive("max_gradient", max_gradient)
         check_count("remat_chunk", remat_chunk)
         for name, value, kind in (("merge", merge, Merge), ("connections", connections, Connections)):
@@ -167,29 +167,29 @@ class RecurrentLayer(nnx.Module):
           ValueError: shapes or dtypes disagree, or lengths are out of range.
         """
         x = jnp.asarray(x)
-        _check_inputs(x, ("time", "batch") if self.time_major else ("batch", "time"), self.cells[0].in_features)
+        check_inputs(x, ("time", "batch") if self.time_major else ("batch", "time"), self.cells[0].in_features)
         x, mask, resets = to_time_major(x, mask, resets, time_major=self.time_major)
-        states = self._unstack(state, x.shape[1])
+        states = unstack(self.cells, state, x.shape[1])
         last, every = [], []
         x = self.input_dropout(x, rngs=rngs)
-        for layer in range(self.num_layers):
-            outputs = []
-            for direction in range(self.num_directions):
-                k = layer * self.num_directions + direction
+        plain = mask is None and resets is None and not all_states and self._plain
+        for layers in self._groups(plain):
+            if plain:
+                outputs, final = self._unroll_layers(layers, x, rngs, states, lengths)
+            else:
                 options = {"lengths": lengths, "mask": mask, "resets": resets, "all_states": all_states}
-                y, final = self._unroll(k, x, rngs, state=states[k], **options)
-                outputs.append(y.h.astype(x.dtype) if all_states else y)
-                last.append(final)
-                every.append(y)
-            x = self._connect(layer, x, outputs, rngs)
+                outputs, final, steps = self._unroll_directions(layers[0], x, rngs, states, options)
+                every += steps
+            last += final
+            x = self._connect(layers[-1], x, outputs, rngs)
         y = self.output_dropout(x, rngs=rngs)
         if not self.time_major:
             y = y.swapaxes(0, 1)
         if not all_states:
-            return y, self._stack(last)
+            return y, stack(self.cells, last)
         if not self.time_major:
             every = jax.tree.map(lambda part: part.swapaxes(0, 1), every)
-        return y, self._stack(last), self._stack(every)
+        return y, stack(self.cells, last), stack(self.cells, every)
 
     def step(self, x: AnyArray, state: Any | None = None, *, rngs: nnx.Rngs | None = None) -> tuple[Array, Any]:
         """One step of a stream: the same numbers as the call over a whole sequence.
@@ -210,9 +210,9 @@ class RecurrentLayer(nnx.Module):
         if self.num_directions == 2:
             raise ValueError("step: expected a unidirectional layer, got bidirectional=True")
         x = jnp.asarray(x)
-        _check_inputs(x, ("batch",), self.cells[0].in_features)
+        check_inputs(x, ("batch",), self.cells[0].in_features)
         batch, dtype = x.shape[0], x.dtype
-        states = self._unstack(state, batch)
+        states = unstack(self.cells, state, batch)
         last = []
         # With a time axis of one, which a mask shared over time is shared over.
         x = self.input_dropout(x[None], rngs=rngs)
@@ -228,7 +228,44 @@ class RecurrentLayer(nnx.Module):
             )
             last.append(new)
             x = self._connect(layer, x, [new.h[None].astype(dtype)], rngs)
-        return self.output_dropout(x, rngs=rngs)[0], self._stack(last)
+        return self.output_dropout(x, rngs=rngs)[0], stack(self.cells, last)
+
+    @property
+    def _plain(self) -> bool:
+        """Whether nothing acts inside the layers, so that the core may run several directions and layers together."""
+        return (
+            self.max_gradient is None
+            and self.remat_chunk is None
+            and not any(self.regularization.rates)
+            and (self.merge == "concat" or self.num_directions == 1)
+        )
+
+    def _groups(self, plain: bool) -> list[range]:
+        """The layers that run together: all, if nothing acts inside them or between, and else each by itself."""
+        dropout = self.dropout.rate and not self.dropout.deterministic
+        if plain and not dropout and self.connections == "plain" and stacks(self.cells):
+            return [range(self.num_layers)]
+        return [range(layer, layer + 1) for layer in range(self.num_layers)]
+
+    def _unroll_layers(
+        self, layers: range, x: Array, rngs: nnx.Rngs | None, states: list[Any], lengths: AnyArray | None
+    ) -> tuple[list[Array], list[Any]]:
+        """Layers on top of each other with nothing between, over the input `[time, batch, features]` of the first."""
+        places = [[layer * self.num_directions + d for d in range(self.num_directions)] for layer in layers]
+        params = [[self._params(self.cells[k], rngs) for k in layer] for layer in places]
+        state = [[states[k] for k in layer] for layer in places]
+        core_cell = self.cells[0].core_cell
+        y, last = core.unroll_layers(core_cell, x, params, lengths=lengths, state=state, backend=self.backend)
+        return [y], [part for layer in last for part in layer]
+
+    def _unroll_directions(
+        self, layer: int, x: Array, rngs: nnx.Rngs | None, states: list[Any], options: dict[str, Any]
+    ) -> tuple[list[Array], list[Any], list[Any]]:
+        """Each direction of a layer by itself: outputs, last states, and what came out of every step."""
+        first = layer * self.num_directions
+        runs = [self._unroll(k, x, rngs, state=states[k], **options) for k in range(first, first + self.num_directions)]
+        outputs = [y.h.astype(x.dtype) if options["all_states"] else y for y, _ in runs]
+        return outputs, [last for _, last in runs], [y for y, _ in runs]
 
     def _unroll(self, k: int, x: Array, rngs: nnx.Rngs | None, **options: Any) -> tuple[Any, Any]:
         """One direction of one layer, over its input `[time, batch, features]`."""
@@ -271,33 +308,6 @@ class RecurrentLayer(nnx.Module):
             return jnp.concatenate([x, y], axis=-1)
         return y
 
-    def _unstack(self, state: Any | None, batch: int) -> list[Any]:
-        """The state of each cell; None stands for zeros."""
-        if state is None:
-            return [cell.learnt_state(batch) for cell in self.cells]
-        state_type = self.cells[0].core_cell.state_type
-        if self._stacks:
-            if not isinstance(state, state_type):
-                raise ValueError(f"state: expected {state_type.__name__}, got {type(state).__name__}")
-            for name, part, width in zip(state_type._fields, state, self.cells[0].state_widths, strict=True):
-                expected = (len(self.cells), batch, width)
-                if np.shape(part) != expected:
-                    raise ValueError(f"state.{name}: expected shape {list(expected)}, got {list(np.shape(part))}")
-            return [jax.tree.map(lambda part, k=k: part[k], state) for k in range(len(self.cells))]
-        if not isinstance(state, tuple) or len(state) != len(self.cells):
-            raise ValueError(f"state: expected a tuple of {len(self.cells)} {state_type.__name__}, as returned")
-        for k, (cell, part) in enumerate(zip(self.cells, state, strict=True)):
-            cell.check_state(f"state[{k}]", part, (batch,))
-        return list(state)
-
-    def _stack(self, states: list[Any]) -> Any:
-        """One state with the cells as first axis, or a tuple where widths differ."""
-        return jax.tree.map(lambda *parts: jnp.stack(parts), *states) if self._stacks else tuple(states)
-
-    @property
-    def _stacks(self) -> bool:
-        return len({cell.hidden_features for cell in self.cells}) == 1
-
 
 def _layer_widths(hidden_features: int | Sequence[int], num_layers: int) -> list[int]:
     if num_layers < 1:
@@ -309,8 +319,3 @@ def _layer_widths(hidden_features: int | Sequence[int], num_layers: int) -> list
     if not hidden_features:
         raise ValueError("hidden_features: expected at least one width, got none")
     return list(hidden_features)
-
-
-def _check_inputs(x: Array, axes: tuple[str, ...], features: int) -> None:
-    if x.ndim != len(axes) + 1 or x.shape[-1] != features or not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(f"x: expected floats [{', '.join(axes)}, {features}], got {x.dtype} {list(x.shape)}")

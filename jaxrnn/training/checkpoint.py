@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+
 from jaxrnn.errors import InputError
+from jaxrnn.tasks import Totals
 from jaxrnn.training.series import Series
-from jaxrnn.training.step import Parameters, Totals, TrainState
+from jaxrnn.training.step import Parameters, TrainState
 
 
 class Position(NamedTuple):
@@ -48,7 +51,7 @@ class Checkpoints:
     def save_latest(self, state: TrainState, position: Position) -> None:
         """Saves everything that a resumed run needs."""
         self.wait()  # the position may name the best
-        self._latest.save(int(state.step), {"state": state}, position._asdict())
+        self._latest.save(int(state.step), _items(state), position._asdict())
 
     def save_best(self, step: int, parameters: Parameters) -> None:
         """Saves the parameters with the best validation loss so far."""
@@ -64,13 +67,14 @@ class Checkpoints:
         Raises:
           InputError: there are checkpoints, but none that can be used.
         """
-        found = self._latest.restore({"state": like})
+        found = self._latest.restore(_items(like))
         for series in (self._latest, self._best):
             series.drop_after(-1 if found is None else found.step)
         if found is None:
             return None
         try:
-            return TrainState(*found.items["state"]), Position.from_json(found.about)
+            state = TrainState(**found.items["state"], carry=found.items.get("carry", ()))
+            return state, Position.from_json(found.about)
         except (KeyError, TypeError) as error:  # its checksums are right: a foreign release wrote it
             raise InputError(f"{self._latest.folder / str(found.step)}: says no position that is known") from error
 
@@ -92,3 +96,10 @@ class Checkpoints:
             self._best.close()
         finally:
             self._latest.close()
+
+
+def _items(state: TrainState) -> dict[str, Any]:
+    """What is saved of a state: the carry apart, as older checkpoints have none, and only where there is one."""
+    items = state._asdict()
+    carry = items.pop("carry")
+    return {"state": items} | ({"carry": carry} if jax.tree.leaves(carry) else {})

@@ -13,20 +13,12 @@ from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxrnn.data import Batch
+from jaxrnn.tasks import Rows
 
 Tree = TypeVar("Tree")
 Divided = Literal["embedding", "hidden", "both"]
 
 HIDDEN = ("w_x", "w_h", "b", "b_h", "b_hn")  # parameters whose last axis is the hidden units
-
-
-class Rows(NamedTuple):
-    """A batch on the devices, with rows after its own that fill them up."""
-
-    tokens: Array
-    lengths: Array
-    labels: Array
-    weights: Array
 
 
 class Devices(NamedTuple):
@@ -64,7 +56,7 @@ class Devices(NamedTuple):
         return range(jax.process_index() * a_host, (jax.process_index() + 1) * a_host)
 
     def put_rows(self, batch: Batch) -> Rows:
-        """The rows of the whole batch on all devices, from those that each host built."""
+        """The rows of the whole batch on all devices, and filler after them, from those that each host built."""
         by_rows = NamedSharding(self.mesh, PartitionSpec("data"))
         parts = (batch.tokens, batch.lengths, batch.labels, batch.weights)
         return Rows(*(jax.make_array_from_process_local_data(by_rows, part) for part in parts))

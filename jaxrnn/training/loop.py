@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from jaxrnn.data import Batch, BucketedBatches
+from jaxrnn.data import Batch, BucketedBatches, StreamBatches
 from jaxrnn.errors import InputError
+from jaxrnn.tasks import Task, Totals
 from jaxrnn.training.checkpoint import Checkpoints, Position
 from jaxrnn.training.curves import draw_curves
 from jaxrnn.training.events import Events
@@ -18,7 +19,7 @@ from jaxrnn.training.processes import is_first, largest
 from jaxrnn.training.profile import Profile
 from jaxrnn.training.progress import ProgressDisplay, format_duration
 from jaxrnn.training.run_folder import RunFolder
-from jaxrnn.training.step import Evaluation, Parameters, Totals, TrainState
+from jaxrnn.training.step import Evaluation, Parameters, TrainState
 
 logger = logging.getLogger("jaxrnn")
 
@@ -28,9 +29,10 @@ LOG_EVERY_STEPS = 50  # steps that a training line of metrics.jsonl sums up
 class Trainer(NamedTuple):
     """What a run is made of."""
 
+    task: Task
     train_step: Callable[[TrainState, Batch], tuple[TrainState, Totals]]
     evaluate: Callable[[Parameters, Iterable[Batch]], Evaluation]
-    train: BucketedBatches
+    train: BucketedBatches | StreamBatches
     validation: BucketedBatches
     folder: RunFolder
     checkpoints: Checkpoints
@@ -116,7 +118,8 @@ def _train_epoch(
         if step % LOG_EVERY_STEPS == 0 and position.window.examples:
             _record(trainer, step, position, "train", position.window, tokens_per_second=round(rate, 1))
             position = position._replace(window=Totals())
-        display.update(step, _describe(_place(trainer, step, position), position.totals, rate))
+        told = trainer.task.describe(position.totals)
+        display.update(step, f"{_place(trainer, step, position)} {told}, {rate:,.0f} tokens/s")
         if batch is None or step == trainer.num_steps:
             break  # validation comes next, and a save after it: the two are one
         due = time.monotonic() - last_save >= trainer.checkpoint_every_seconds
@@ -172,14 +175,14 @@ def _validate(
         position = position._replace(best_loss=totals.mean_loss, best_step=step, epochs_without_best=0)
     scale = learning_rate_scale(state.optimizer)
     state = state._replace(optimizer=trainer.optimizer.validated(state.optimizer, totals.mean_loss))
-    _record(
-        trainer, step, position, "validation", totals, train_loss=trained.mean_loss, train_accuracy=trained.accuracy
-    )
+    metrics = {f"train_{name}": value for name, value in trainer.task.metrics(trained).items()}
+    _record(trainer, step, position, "validation", totals, **metrics)
     if is_first():
         draw_curves(trainer.folder.read_metrics(), trainer.folder.curves, trainer.folder.path.name)
     display.print(
         f"{_place(trainer, step, position)} done after {format_duration(seconds)}: "
-        f"{_describe('train', trained)}; {_describe('validation', totals)}{', the best so far' if is_best else ''}"
+        f"train {trainer.task.describe(trained)}; validation {trainer.task.describe(totals)}"
+        f"{', the best so far' if is_best else ''}"
     )
     if learning_rate_scale(state.optimizer) != scale:
         display.print(f"step {step}: a plateau, the learning rate is cut")
@@ -193,8 +196,7 @@ def _record(trainer: Trainer, step: int, position: Position, split: str, totals:
         "step": step,
         "epoch": position.epoch + 1,
         "split": split,
-        "loss": totals.mean_loss,
-        "accuracy": totals.accuracy,
+        **trainer.task.metrics(totals),
         "seconds": round(position.seconds, 2),
         **extra,
     }
@@ -209,11 +211,6 @@ def _progress(trainer: Trainer, step: int) -> ProgressDisplay:
 
 def _place(trainer: Trainer, step: int, position: Position) -> str:
     return f"step {step}, epoch {position.epoch + 1}/{trainer.num_epochs}"
-
-
-def _describe(name: str, totals: Totals, tokens_per_second: float | None = None) -> str:
-    rate = "" if tokens_per_second is None else f", {tokens_per_second:,.0f} tokens/s"
-    return f"{name} loss {totals.mean_loss:.4f}, accuracy {100 * totals.accuracy:.2f} %{rate}"
 
 
 def resume(trainer: Trainer, like: TrainState) -> tuple[TrainState, Position] | None:

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from jaxrnn.errors import InputError
 from jaxrnn.files import replacing
 
-METRICS = {"step": int, "split": str, "loss": int | float, "accuracy": int | float}  # in every line
+METRICS = {"step": int, "split": str, "loss": int | float}  # in every line
 RESULT = {
     "test_loss": int | float, "test_accuracy": int | float, "test_examples": int, "num_parameters": int,
     "seconds_training": int | float, "device": str, "num_devices": int, "python": str, "packages": dict,
@@ -21,8 +21,9 @@ RESULT = {
 class RunFolder:
     """Names the files of a run, and reads and writes them.
 
-    `config.toml` (resolved), `labels.json`, `vocabulary.txt`, `checkpoints/`, `metrics.jsonl` (one object a line),
-    `curves.png`, `result.json`. It is all that evaluating and predicting need. `report.html` is made when asked for.
+    `config.toml` (resolved), `labels.json` (of a classifier), `vocabulary.txt`, `checkpoints/`, `metrics.jsonl` (one
+    object a line), `curves.png`, `result.json`. It is all that evaluating and predicting need. `report.html` is made when
+    asked for.
     """
 
     def __init__(self, path: Path):
@@ -72,7 +73,7 @@ class RunFolder:
           InputError: it is not the folder of a run.
         """
         folder = cls(path)
-        for file in (folder.config, folder.vocabulary, folder.labels, folder.checkpoints):
+        for file in (folder.config, folder.vocabulary, folder.checkpoints):
             if not (file.is_dir() if file == folder.checkpoints else file.is_file()):
                 raise InputError(f"{path}: expected the folder of a run, but it has no {file.name}")
         return folder
@@ -87,7 +88,13 @@ class RunFolder:
             temporary.write_text(text, encoding="utf-8")
 
     def read_labels(self) -> tuple[str, ...]:
-        """The names of the classes, in the order of their numbers; InputError if the file holds something else."""
+        """The names of the classes, in the order of their numbers; none without the file, as for a language model.
+
+        Raises:
+          InputError: the file holds something else.
+        """
+        if not self.labels.exists():
+            return ()
         try:
             labels = json.loads(self.labels.read_text(encoding="utf-8"))
         except ValueError as error:

@@ -12,34 +12,10 @@ from flax import nnx
 from jax import Array
 
 from jaxrnn.data import Batch
-from jaxrnn.tasks import classification_loss, predicted_class
+from jaxrnn.tasks import Task, Totals, classification
 from jaxrnn.training.devices import Devices, Rows
 
 Parameters = dict[str, Array]
-
-
-class Totals(NamedTuple):
-    """Sums over examples, from which means are taken; each a scalar."""
-
-    loss: Any = 0.0
-    correct: Any = 0
-    examples: Any = 0
-    tokens: Any = 0
-    skipped: Any = 0  # steps left out of the other sums, as their loss or gradient was not finite
-
-    def plus(self, other: "Totals") -> "Totals":
-        """The sums over both, as numbers of Python: float64 and integers of any size."""
-        return Totals(*(a + b.item() for a, b in zip(self, jax.device_get(other), strict=True)))
-
-    @property
-    def mean_loss(self) -> float:
-        """In nats an example."""
-        return self.loss / self.examples
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right answers, 0 to 1."""
-        return self.correct / self.examples
 
 
 class TrainState(NamedTuple):
@@ -48,11 +24,12 @@ class TrainState(NamedTuple):
     step: Array  # int32 scalar, steps taken
     parameters: Parameters
     optimizer: optax.OptState
+    carry: Any = ()  # what a step leaves to the next one: a language model's state
 
     @classmethod
-    def initial(cls, parameters: Parameters, optimizer: optax.GradientTransformation) -> "TrainState":
+    def initial(cls, parameters: Parameters, optimizer: optax.GradientTransformation, carry: Any = ()) -> "TrainState":
         """The state before the first step."""
-        return cls(jnp.zeros((), jnp.int32), parameters, optimizer.init(parameters))
+        return cls(jnp.zeros((), jnp.int32), parameters, optimizer.init(parameters), carry)
 
 
 class SplitModel(NamedTuple):
@@ -80,42 +57,40 @@ def make_train_step(
     seed: int,
     *,
     devices: Devices | None = None,
-    label_smoothing: float = 0.0,
+    task: Task | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Totals]]:
     """The jitted training step; the state that it is given is used up (donated).
 
     Dropout's random numbers depend on the seed and the number of the step alone, so a resumed run draws the same, on
     any number of devices. A step whose loss or gradient is not finite changes nothing but that number, and says so in
-    its totals, which are of the loss without smoothing, to compare with validation's.
+    its totals.
 
     Args:
       model: the model, taken apart.
       optimizer: what turns gradients into updates.
       seed: of dropout.
       devices: where the state is; None: the first device alone.
-      label_smoothing: see `classification_loss`.
+      task: what is minimised and measured; None: classification.
     """
     devices = devices or Devices.of(1)
+    task = task or classification()
 
     @jax.jit(donate_argnums=0, static_argnums=2)
     def train_step(state: TrainState, rows: Rows, batch_size: int) -> tuple[TrainState, Totals]:
-        tokens, lengths, labels, weights = (part[:batch_size] for part in rows)
+        rows = Rows(*(part[:batch_size] for part in rows))
 
-        def mean_loss(parameters: Parameters) -> tuple[Array, Totals]:
+        def mean_loss(parameters: Parameters) -> tuple[Array, tuple[Totals, Any]]:
             key = jax.random.fold_in(jax.random.key(seed), state.step)
+            rngs = nnx.Rngs(dropout=key, samples=jax.random.fold_in(key, 1))
             network = model.merge(parameters)
             network.train()
-            logits = network(tokens, lengths, rngs=nnx.Rngs(dropout=key))
-            totals = _totals(logits, lengths, labels, weights)
-            minimised = totals.loss
-            if label_smoothing:
-                minimised = _sum(classification_loss(logits, labels, label_smoothing=label_smoothing), weights)
-            return minimised / totals.examples, totals
+            measured = task.train(network, rows, state.carry, rngs)
+            return measured.loss / measured.totals.examples, (measured.totals, measured.carry)
 
-        gradients, totals = jax.grad(mean_loss, has_aux=True)(state.parameters)
+        gradients, (totals, carry) = jax.grad(mean_loss, has_aux=True)(state.parameters)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
         parameters = cast(Parameters, optax.apply_updates(state.parameters, updates))
-        after = TrainState(state.step + 1, parameters, optimizer_state)
+        after = TrainState(state.step + 1, parameters, optimizer_state, carry)
         finite = jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves((totals.loss, gradients))]).all()
         before = state._replace(step=after.step)
         skipped = jax.tree.map(jnp.zeros_like, totals)._replace(skipped=jnp.ones((), jnp.int32))
@@ -137,23 +112,24 @@ class Evaluation(NamedTuple):
 
 
 def make_evaluate(
-    model: SplitModel, *, devices: Devices | None = None
+    model: SplitModel, *, devices: Devices | None = None, task: Task | None = None
 ) -> Callable[[Parameters, Iterable[Batch]], Evaluation]:
     """The evaluation of parameters on batches, without dropout; compiled once for each shape of batch.
 
     Args:
       model: the model, taken apart.
       devices: where the parameters are; None: the first device alone.
+      task: what is measured; None: classification.
     """
     devices = devices or Devices.of(1)
+    task = task or classification()
 
     @jax.jit(static_argnums=2)
     def forward(parameters: Parameters, rows: Rows, batch_size: int) -> tuple[Array, Totals]:
-        tokens, lengths, labels, weights = (part[:batch_size] for part in rows)
         network = model.merge(parameters)
         network.eval()
-        logits = network(tokens, lengths)
-        return devices.copied((logits, _totals(logits, lengths, labels, weights)))
+        measured = task.evaluate(network, Rows(*(part[:batch_size] for part in rows)))
+        return devices.copied((measured.logits, measured.totals))
 
     def evaluate(parameters: Parameters, batches: Iterable[Batch]) -> Evaluation:
         totals, indices, logits = Totals(), [], []
@@ -167,18 +143,3 @@ def make_evaluate(
         return Evaluation(totals, np.concatenate(logits)[np.argsort(np.concatenate(indices))])
 
     return evaluate
-
-
-def _sum(losses: Array, weights: Array) -> Array:
-    return jnp.where(weights > 0, losses, 0).sum()
-
-
-def _totals(logits: Array, lengths: Array, labels: Array, weights: Array) -> Totals:
-    real = weights > 0
-    return Totals(
-        loss=_sum(classification_loss(logits, labels), weights),
-        correct=(real & (predicted_class(logits) == labels)).sum(dtype=jnp.int32),
-        examples=real.sum(dtype=jnp.int32),
-        tokens=lengths.sum(dtype=jnp.int32),
-        skipped=jnp.zeros((), jnp.int32),
-    )

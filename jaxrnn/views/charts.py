@@ -49,6 +49,7 @@ def draw_learning(records: Sequence[dict[str, Any]], key: str, *, best_step: int
       key: "loss" or "accuracy".
       best_step: step whose weights are kept; None: there is none yet.
     """
+
     def draw(axes: Axes) -> None:
         for split, style in {
             "train": {"color": FIRST, "linewidth": 1.4},
@@ -69,6 +70,7 @@ def draw_learning(records: Sequence[dict[str, Any]], key: str, *, best_step: int
 
 def draw_reliability(reliability: Reliability) -> Markup:
     """Accuracy against confidence; below the diagonal the model is too sure of itself."""
+
     def draw(axes: Axes) -> None:
         low = min(0.5, float(reliability.confidence.min()), float(reliability.accuracy.min()))
         axes.plot([low, 1], [low, 1], color=INK, linewidth=0.8, linestyle=":")
@@ -84,6 +86,7 @@ def draw_reliability(reliability: Reliability) -> Markup:
 
 def draw_confidence(confidence: np.ndarray, right: np.ndarray) -> Markup:
     """How many answers were given with which confidence, right and wrong ones."""
+
     def draw(axes: Axes) -> None:
         edges = np.linspace(min(0.5, confidence.min()), 1, 21)
         axes.hist(
@@ -103,6 +106,7 @@ def draw_confidence(confidence: np.ndarray, right: np.ndarray) -> Markup:
 
 def draw_accuracy_by_length(bins: Sequence[AccuracyBin]) -> Markup:
     """Accuracy of bins of length, with 95 % intervals."""
+
     def draw(axes: Axes) -> None:
         centres = np.arange(len(bins))
         accuracy = np.array([each.accuracy for each in bins])

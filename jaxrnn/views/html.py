@@ -65,7 +65,9 @@ def report_page(report: Report) -> str:
     """The report of a run as one HTML file."""
     learning = []
     if report.records:
-        learning = [charts.draw_learning(report.records, key, best_step=report.best_step) for key in ("loss", "accuracy")]
+        learning = [
+            charts.draw_learning(report.records, key, best_step=report.best_step) for key in ("loss", "accuracy")
+        ]
     shown = {} if report.answers is None else _examine(report.answers)
     return _templates.get_template("report.html").render(report=report, learning=learning, **shown)
 
@@ -108,4 +110,8 @@ def _most_frequent_confusions(confusion: np.ndarray, names: Sequence[str]) -> li
     wrong = confusion * (1 - np.eye(len(confusion), dtype=confusion.dtype))
     order = np.argsort(-wrong, axis=None, kind="stable")[:NUM_CONFUSIONS]
     pairs = np.stack(np.unravel_index(order, wrong.shape), axis=1)
-    return [(names[true], names[predicted], int(wrong[true, predicted])) for true, predicted in pairs if wrong[true, predicted]]
+    return [
+        (names[true], names[predicted], int(wrong[true, predicted]))
+        for true, predicted in pairs
+        if wrong[true, predicted]
+    ]

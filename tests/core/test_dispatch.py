@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrnn import core
-from jaxrnn.core.dispatch import BACKENDS
+from jaxrnn.core.backend_table import BACKENDS
 
 X = jnp.ones((5, 2, 3))
 PARAMS = core.LSTMParams(jnp.ones((3, 4, 6)), jnp.ones((6, 4, 6)), jnp.ones((4, 6)))
@@ -186,14 +186,54 @@ def test_names():
     refused("activation: expected 'tanh' or 'relu', got 'gelu'", core.elman, X, PARAMS, activation="gelu")
     known = ", ".join(sorted(BACKENDS))
     refused(f"backend: expected None or one of {known}, got 'fast'", core.lstm, X, PARAMS, backend="fast")
-    refused(f"backend: expected None or one of {known}, got 'fast'", core.resolve_backend, "fast")
+    call = core.resolve_backend, core.lstm_cell(), X, PARAMS
+    refused(f"backend: expected None or one of {known}, got 'fast'", *call, backend="fast")
 
 
-def test_resolve_backend_says_why():
-    assert core.resolve_backend().name == "fused_scan"
-    assert core.resolve_backend().reason.startswith("chosen: ")
-    for name, backend in BACKENDS.items():
-        assert core.resolve_backend(name) == (name, f"asked for: {backend.description}")
+def test_resolve_backend_says_why_and_why_not_the_others():
+    found = core.resolve_backend(core.lstm_cell(), jax.ShapeDtypeStruct(X.shape, "float32"), PARAMS)
+    no_gpu, no_tpu = "needs an NVIDIA GPU, and this call runs on cpu", "needs a TPU, and this call runs on cpu"
+    assert found.name == "fused_scan"
+    assert found.others == {"cudnn": no_gpu, "pallas_tpu": no_tpu, "reference": "can serve, and is slower"}
+    description = BACKENDS["fused_scan"].description
+    assert str(found).splitlines()[:2] == [f"fused_scan: chosen: {description}", f"cudnn: {no_gpu}"]
+    named = core.resolve_backend(core.lstm_cell(), X, PARAMS, backend="reference", reverse=True)
+    assert named[:2] == ("reference", f"asked for: {BACKENDS['reference'].description}")
+    assert named.others["fused_scan"] == "can serve, and reference was asked for"
+
+
+def test_a_backend_that_cannot_serve_says_why():
+    message = "backend: expected None or one of fused_scan, reference for this call, got {!r}, which {}"
+    for name, needs in (("cudnn", "an NVIDIA GPU"), ("pallas_tpu", "a TPU")):
+        reason = f"needs {needs}, and this call runs on cpu"
+        refused(message.format(name, reason), core.lstm, X, PARAMS, backend=name)
+        refused(message.format(name, reason), core.unroll_layers, core.lstm_cell(), X, [[PARAMS]], backend=name)
+        refused(message.format(name, reason), core.resolve_backend, core.lstm_cell(), X, PARAMS, backend=name)
+
+
+def test_backends_lists_what_this_machine_has():
+    assert core.backends() == {
+        "cudnn": "needs an NVIDIA GPU, and JAX runs on cpu",
+        "pallas_tpu": "needs a TPU, and JAX runs on cpu",
+        "fused_scan": None,
+        "reference": None,
+    }
+
+
+def test_layers():
+    cell = core.lstm_cell()
+    message = "params: expected layers of one direction each, or of two each, got "
+    refused(f"{message}[1, 2]", core.unroll_layers, cell, X, [[PARAMS], [PARAMS, PARAMS]])
+    refused(f"{message}[]", core.unroll_layers, cell, X, [])
+    refused(f"{message}[3]", core.unroll_layers, cell, X, [[PARAMS] * 3])
+    refused(
+        "state: expected one for each of the weights, [1], got [2]",
+        core.unroll_layers,
+        cell,
+        X,
+        [[PARAMS]],
+        state=[[STATE, None]],
+    )
 
 
 def test_a_named_backend_is_the_one_that_runs():

@@ -140,6 +140,25 @@ def test_truncate(caplog):
     assert truncate(ids, 5)[2].tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    ("keep", "head_fraction", "expected"),
+    [
+        ("head", 0.25, [0, 1, 2, 3]),
+        ("tail", 0.25, [6, 7, 8, 9]),
+        ("both", 0.25, [0, 7, 8, 9]),
+        ("both", 0.6, [0, 1, 8, 9]),  # 2.4 tokens
+        ("both", 0.99, [0, 1, 2, 3]),
+        ("both", 0.01, [6, 7, 8, 9]),
+    ],
+)
+def test_truncate_keeps_the_part_that_is_asked_for(keep, head_fraction, expected):
+    ids = [np.arange(10), np.arange(4), np.arange(20).reshape(10, 2)]
+    cut, short, pairs = truncate(ids, 4, keep=keep, head_fraction=head_fraction)
+    assert cut.tolist() == expected
+    assert short.tolist() == [0, 1, 2, 3]
+    assert pairs.tolist() == [[2 * i, 2 * i + 1] for i in expected]
+
+
 def test_labels_must_match():
     with pytest.raises(ValueError, match="one for each of the 1 texts, got 2"):
         BucketedBatches([np.zeros(1)], [0, 1], boundaries=(1,), batch_size=1, seed=0)

@@ -13,6 +13,9 @@ def test_most_frequent_first_then_alphabetical():
     lists = [["b", "a", "c", "c"], [], ["a", "b", "d", "<pad>"]]
     assert Vocabulary.build(lists).tokens == ("<unk>", "<pad>", "a", "b", "c", "d")
     assert Vocabulary.build(lists, max_size=2).tokens == ("<unk>", "<pad>", "a", "b")
+    many = [str(number) for number in range(30_000)]
+    assert len(Vocabulary.build([many])) == 25_002
+    assert len(Vocabulary.build([many], max_size=None)) == 30_002
     assert Vocabulary.build([*lists, ["c"]], min_count=2).tokens == ("<unk>", "<pad>", "c", "a", "b")
 
 

@@ -29,7 +29,9 @@ def pooled_by_hand(pooling, y, state, lengths):
     """`[batch, features]` from outputs `[batch, time, features]` and states `[layers * directions, batch, hidden]`."""
     rows = []
     for row, n in enumerate(lengths):
-        if pooling == "last":
+        if isinstance(pooling, tuple):
+            rows.append(np.concatenate([pooled_by_hand(kind, y, state, lengths)[row] for kind in pooling]))
+        elif pooling == "last":
             rows.append(np.concatenate([state.h[-2, row], state.h[-1, row]]))
         elif n == 0:
             rows.append(np.zeros(y.shape[-1]))
@@ -38,8 +40,9 @@ def pooled_by_hand(pooling, y, state, lengths):
     return np.stack(rows)
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
-@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+@pytest.mark.parametrize(
+    ("cell", "pooling"), [("lstm", "last"), ("gru", "mean"), ("elman", "max"), ("gru", ("max", "mean", "last"))]
+)
 def test_logits_are_the_head_of_the_pooled_states(cell, pooling):
     model = make(cell=cell, pooling=pooling)
     model.eval()
@@ -51,12 +54,24 @@ def test_logits_are_the_head_of_the_pooled_states(cell, pooling):
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
+@pytest.mark.parametrize("pooling", ["last", ("mean", "max", "attention")])
 def test_padding_changes_nothing(pooling):
     model = make(pooling=pooling)
     model.eval()
     padded = np.pad(TOKENS, ((0, 0), (0, 3)), constant_values=7)  # other tokens than the padding's, too
     np.testing.assert_allclose(model(padded, LENGTHS), model(TOKENS, LENGTHS), rtol=1e-5, atol=1e-6)
+
+
+def test_vectors_of_runs_are_added_up_beside_the_words():
+    model = make(num_ngrams=7, ngram_features=3)
+    model.eval()
+    tokens = np.stack([TOKENS, [[0, 2, 3, 4], [0, 6, 1, 1], [1, 1, 1, 1]], [[0, 0, 5, 0], [0, 0, 1, 1], [1] * 4]], -1)
+    words, runs = (np.asarray(table.embedding[...]) for table in (model.embedding, model.ngrams))
+    assert runs.shape == (7, 3)
+    x = np.concatenate([words[tokens[..., 0]], runs[tokens[..., 1]] + runs[tokens[..., 2]]], -1)
+    np.testing.assert_allclose(model.embed(tokens), x.swapaxes(0, 1), rtol=1e-6)
+    expected = model.from_embeddings(jnp.asarray(x.swapaxes(0, 1)), LENGTHS)
+    np.testing.assert_allclose(model(tokens, LENGTHS), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_dropout_acts_in_training_and_follows_its_key():

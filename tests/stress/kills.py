@@ -108,7 +108,7 @@ def contents(run_dir: Path) -> dict:
     config = load_config(run_dir / "config.toml", [])
     labels = json.loads((run_dir / "labels.json").read_text())
     vocabulary = Vocabulary.load(run_dir / "vocabulary.txt")
-    model = split_model(build.build_model(config, num_tokens=len(vocabulary), num_classes=len(labels)))
+    model = split_model(build.build_model(config, vocabulary, num_classes=len(labels)))
     checkpoints = Checkpoints(run_dir / "checkpoints", read_only=True)
     restored = checkpoints.restore_latest(
         TrainState.initial(model.parameters, build.build_optimizer(config, num_steps=1).transformation)

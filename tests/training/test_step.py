@@ -6,7 +6,7 @@ from flax import nnx
 
 from jaxrnn.data import BucketedBatches
 from jaxrnn.models import TextClassifier
-from jaxrnn.tasks import classification_loss
+from jaxrnn.tasks import classification, classification_loss
 from jaxrnn.training import TrainState, make_evaluate, make_train_step, split_model
 
 
@@ -95,7 +95,7 @@ def test_smoothing_is_minimised_and_not_reported(model, batches):
     before = jax.tree.map(np.array, split.parameters)
     states, losses = [], []
     for smoothing in (0.0, 0.3):
-        step = make_train_step(split, optax.sgd(0.1), seed=3, label_smoothing=smoothing)
+        step = make_train_step(split, optax.sgd(0.1), seed=3, task=classification(label_smoothing=smoothing))
         parameters = jax.tree.map(jax.numpy.array, before)
         state, totals = step(TrainState.initial(parameters, optax.sgd(0.1)), batch)
         states.append(state)
