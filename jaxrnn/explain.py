@@ -22,8 +22,8 @@ from jaxrnn.training import Parameters, split_model
 def explain(classifier: build.Classifier, texts: Sequence[str]) -> list[Explanation]:
     """The answer to each text and what each word has to do with it.
 
-    Integrated gradients of the predicted class's log-odds, from the zero vector in the place of each word's embedding to
-    the embedding; a word's attribution is the sum over its features.
+    Integrated gradients of the predicted class's log-odds, from the zero vector in the place of each word's embedding
+    to the embedding; a word's attribution is the sum over its features.
 
     Args:
       classifier: a trained one.

@@ -1,6 +1,7 @@
 """Classifies texts: `python -m jaxrnn.predict RUN_DIR [TEXT ...] [--json]`; without TEXT, one a line from stdin.
 
-With `--explain`, the words of each text are coloured by what they have to do with the answer; `--html FILE` writes that.
+With `--explain`, the words of each text are coloured by what they have to do with the answer; `--html FILE` writes that
+as a page.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a run is worth, on a page: `python -m jaxrnn.report RUN_DIR [--data SOURCE] [--split validation] [--out FILE]`."""
+"""A run on a page: `python -m jaxrnn.report RUN_DIR [--data SOURCE] [--split validation] [--out FILE]`."""
 
 import logging
 from collections.abc import Sequence
@@ -165,9 +165,11 @@ def _describe_model(config: Config) -> str:
     model = config.model
     cell = {"lstm": "LSTM", "gru": "GRU", "elman": "Elman network"}[model.cell]
     layers = "1 layer" if model.num_layers == 1 else f"{model.num_layers} layers"
+    directions = "Bidirectional" if model.bidirectional else "Unidirectional"
+    pooling = model.pooling if isinstance(model.pooling, str) else ", ".join(model.pooling)
     return (
-        f"{'Bidirectional' if model.bidirectional else 'Unidirectional'} {cell}: {layers}, {model.hidden} hidden units, "
-        f"{model.pooling} pooling, word vectors of {model.embedding} numbers"
+        f"{directions} {cell}: {layers}, {model.hidden} hidden units, {pooling} pooling, "
+        f"word vectors of {model.embedding} numbers"
     )
 
 

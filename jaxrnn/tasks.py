@@ -162,7 +162,7 @@ def class_probabilities(logits: AnyArray) -> Array:
 
 
 def log_odds(logits: Array, classes: Array) -> Array:
-    """log(p/(1 - p)) of one class's probability p for each example, `[batch]`: for two classes, plus or minus the logit.
+    """log(p/(1 - p)) of one class's probability p for each example, `[batch]`: of two classes, plus or minus the logit.
 
     Args:
       logits: `[batch, classes]`, or `[batch, 1]`, the logit of class 1 of two.

@@ -4,9 +4,9 @@ The attribution of an input x_i is (x_i - x'_i) times the mean of ∂F/∂x_i al
 x. Attributions are complete: they sum to F(x) - F(x'), by the fundamental theorem of calculus. Source: Sundararajan,
 Taly & Yan 2017, "Axiomatic Attribution for Deep Networks", arXiv:1703.01365, equation 1 and proposition 1.
 
-Along the line a recurrent network may switch: a unit that holds one value over hundreds of steps holds another from some
-point on, and F jumps within less than float32 can tell apart (the quickstart's model does, 1 to 3 times a text). No
-number of points integrates a gradient over a jump. So points are added where gradients do not explain what F does, and
+Along the line a recurrent network may switch: a unit that holds one value over hundreds of steps holds another from
+some point on, and F jumps within less than float32 can tell apart (seen in the quickstart's model). No number of points
+integrates a gradient over a jump. So points are added where gradients do not explain what F does, and
 at a jump that is left F's own difference is shared among the inputs.
 """
 

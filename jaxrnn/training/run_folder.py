@@ -22,8 +22,8 @@ class RunFolder:
     """Names the files of a run, and reads and writes them.
 
     `config.toml` (resolved), `labels.json` (of a classifier), `vocabulary.txt`, `checkpoints/`, `metrics.jsonl` (one
-    object a line), `curves.png`, `result.json`. It is all that evaluating and predicting need. `report.html` is made when
-    asked for.
+    object a line), `curves.png`, `result.json`. It is all that evaluating and predicting need. `report.html` is made
+    when asked for.
     """
 
     def __init__(self, path: Path):

@@ -75,7 +75,6 @@ def draw_reliability(reliability: Reliability) -> Markup:
         low = min(0.5, float(reliability.confidence.min()), float(reliability.accuracy.min()))
         axes.plot([low, 1], [low, 1], color=INK, linewidth=0.8, linestyle=":")
         share = reliability.count / reliability.count.sum()
-        axes.plot(reliability.confidence, reliability.accuracy, color=FIRST, linewidth=1)
         axes.scatter(reliability.confidence, reliability.accuracy, s=12 + 300 * share, color=FIRST, alpha=0.85, lw=0)
         axes.set(xlabel="confidence", ylabel="accuracy")
         for axis in (axes.xaxis, axes.yaxis):
