@@ -13,7 +13,8 @@ from jaxrnn import build, predict, report, train
 from jaxrnn.errors import InputError
 from jaxrnn.explain import explain
 
-EVIL = 'dull </p><script>alert("x")</script><img src=http://evil.example/a.png onerror=alert(1)> {{ 7 * 7 }} \x1b[31m & cold'
+EVIL = 'dull </p><script>alert("x")</script><img src=http://evil.example/a.png onerror=alert(1)> {{ 7 * 7 }} '
+    "\x1b[31m & cold"
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +47,10 @@ class Elements(HTMLParser):
 
 def assert_harmless(page):
     for tag, attributes in Elements(page).found:
-        assert tag not in ("script", "img", "link", "iframe", "object", "b" if "b>" in tag else "embed")
+        assert tag not in ("script", "img", "link", "iframe", "object", "embed")
         assert not {"src", "onerror", "onload"} & attributes.keys()
         assert "http" not in attributes.get("href", "")
     assert "url(http" not in page
-    assert "49" not in re.findall(r"\{\{.*?\}\}", page)
 
 
 def test_the_report_holds_what_was_measured_and_no_more(run_dir, capsys):
@@ -81,6 +81,11 @@ def test_a_run_that_is_not_complete(copy):
         report.main([str(copy), "--split", "test"])
     assert report.main([str(copy)]) == 0
     assert "not complete: it has reached step 24" in (copy / "report.html").read_text()
+    victim = copy.parent / "victim"
+    victim.write_text("mine")
+    (copy / ".report.html.tmp").symlink_to(victim)  # a folder from anyone
+    assert report.main([str(copy)]) == 0
+    assert victim.read_text() == "mine"
     (copy / "metrics.jsonl").unlink()
     shutil.rmtree(copy / "checkpoints" / "best")
     assert report.main([str(copy)]) == 0
@@ -118,7 +123,7 @@ def test_attributions_sum_to_the_difference_of_log_odds(run_dir):
 def test_predict_explains(run_dir, tmp_path, capsys):
     assert predict.main([str(run_dir), "--explain", "a dull film", EVIL]) == 0
     output = capsys.readouterr().out
-    assert re.search(r"bad\t[\d.]+\s+a dull film\nfor: +dull \+", output.replace("       ", "\t"))
+    assert re.search(r"bad +[\d.]+\na dull film\nfor: +dull \+", output)
     assert "\x1b[31m" not in output
     assert predict.main([str(run_dir), "--html", str(tmp_path / "page.html"), EVIL]) == 0
     assert_harmless((tmp_path / "page.html").read_text())

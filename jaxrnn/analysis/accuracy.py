@@ -31,12 +31,12 @@ class AccuracyBin(NamedTuple):
     shortest: int
     longest: int
     num_right: int
-    count: int
+    num_examples: int
 
     @property
     def accuracy(self) -> float:
         """Share of right answers, 0 to 1."""
-        return self.num_right / self.count
+        return self.num_right / self.num_examples
 
 
 def accuracy_by_length(lengths: np.ndarray, right: np.ndarray, *, num_bins: int = 8) -> list[AccuracyBin]:

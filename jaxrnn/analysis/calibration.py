@@ -13,12 +13,12 @@ class Reliability(NamedTuple):
 
     confidence: np.ndarray  # mean of each bin, [bins]
     accuracy: np.ndarray  # share of right answers in each bin, [bins]
-    count: np.ndarray  # examples of each bin, [bins]
+    num_examples: np.ndarray  # examples of each bin, [bins]
 
     @property
     def expected_calibration_error(self) -> float:
         """The mean of |accuracy - confidence| over the bins, weighted by their examples (equation 3), 0 to 1."""
-        return float(np.abs(self.accuracy - self.confidence) @ self.count / self.count.sum())
+        return float(np.abs(self.accuracy - self.confidence) @ self.num_examples / self.num_examples.sum())
 
 
 def reliability(

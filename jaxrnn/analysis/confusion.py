@@ -23,7 +23,7 @@ class ClassScores(NamedTuple):
     precision: np.ndarray  # of those predicted to be of the class, the share that is
     recall: np.ndarray  # of those of the class, the share that was predicted to be
     f1: np.ndarray  # their harmonic mean
-    count: np.ndarray  # examples of the class
+    num_examples: np.ndarray  # examples of the class
 
 
 def class_scores(confusion: np.ndarray) -> ClassScores:

@@ -18,7 +18,7 @@ from jaxrnn.analysis import AccuracyBin, Reliability, wilson_interval
 INK, FAINT, FIRST, SECOND = "#010203", "#010204", "#010205", "#010206"
 VARIABLES = {INK: "--muted", FAINT: "--line", FIRST: "--first", SECOND: "--second"}
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.sans-serif": "DejaVu Sans",  # comes with matplotlib, which measures by it
     "font.size": 10,
@@ -74,7 +74,7 @@ def draw_reliability(reliability: Reliability) -> Markup:
     def draw(axes: Axes) -> None:
         low = min(0.5, float(reliability.confidence.min()), float(reliability.accuracy.min()))
         axes.plot([low, 1], [low, 1], color=INK, linewidth=0.8, linestyle=":")
-        share = reliability.count / reliability.count.sum()
+        share = reliability.num_examples / reliability.num_examples.sum()
         axes.scatter(reliability.confidence, reliability.accuracy, s=12 + 300 * share, color=FIRST, alpha=0.85, lw=0)
         axes.set(xlabel="confidence", ylabel="accuracy")
         for axis in (axes.xaxis, axes.yaxis):
@@ -109,7 +109,7 @@ def draw_accuracy_by_length(bins: Sequence[AccuracyBin]) -> Markup:
     def draw(axes: Axes) -> None:
         centres = np.arange(len(bins))
         accuracy = np.array([each.accuracy for each in bins])
-        intervals = np.array([wilson_interval(each.num_right, each.count) for each in bins])
+        intervals = np.array([wilson_interval(each.num_right, each.num_examples) for each in bins])
         around = np.abs(intervals.T - accuracy)
         axes.errorbar(centres, accuracy, around, fmt="o", color=FIRST, markersize=5, elinewidth=1.4)
         axes.set_xticks(centres, [_range(each) for each in bins], rotation=35, ha="right", rotation_mode="anchor")

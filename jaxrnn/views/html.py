@@ -109,9 +109,6 @@ def _most_frequent_confusions(confusion: np.ndarray, names: Sequence[str]) -> li
     """True class, predicted class and count, the most frequent first."""
     wrong = confusion * (1 - np.eye(len(confusion), dtype=confusion.dtype))
     order = np.argsort(-wrong, axis=None, kind="stable")[:NUM_CONFUSIONS]
-    pairs = np.stack(np.unravel_index(order, wrong.shape), axis=1)
-    return [
-        (names[true], names[predicted], int(wrong[true, predicted]))
-        for true, predicted in pairs
-        if wrong[true, predicted]
-    ]
+    pairs = (divmod(int(cell), len(names)) for cell in order)
+    found = [(names[actual], names[predicted], int(wrong[actual, predicted])) for actual, predicted in pairs]
+    return [each for each in found if each[2]]

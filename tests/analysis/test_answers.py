@@ -24,7 +24,7 @@ def test_confusion_has_a_row_for_each_true_class():
     np.testing.assert_allclose(scores.precision, [1 / 2, 2 / 4, 0, 0])
     np.testing.assert_allclose(scores.recall, [1 / 2, 2 / 3, 0, 0])
     np.testing.assert_allclose(scores.f1, [1 / 2, 4 / 7, 0, 0])
-    np.testing.assert_array_equal(scores.count, [2, 3, 1, 0])
+    np.testing.assert_array_equal(scores.num_examples, [2, 3, 1, 0])
 
 
 CONFIDENCE = np.array([0.55, 0.6, 0.62, 0.9, 0.95, 1.0])
@@ -34,7 +34,7 @@ TRUTH = np.array([1, 0, 1, 1, 0, 1])
 
 def test_bins_of_equal_width_end_at_their_right_edge():
     found = reliability(PROBABILITIES, TRUTH, num_bins=5)  # 0.6 is in (0.4, 0.6], 0.62 in (0.6, 0.8]
-    np.testing.assert_array_equal(found.count, [2, 1, 3])
+    np.testing.assert_array_equal(found.num_examples, [2, 1, 3])
     np.testing.assert_allclose(found.confidence, [0.575, 0.62, 0.95])
     np.testing.assert_allclose(found.accuracy, [0.5, 1, 2 / 3])
     by_hand = (2 * 0.075 + 1 * 0.38 + 3 * (0.95 - 2 / 3)) / 6
@@ -43,11 +43,11 @@ def test_bins_of_equal_width_end_at_their_right_edge():
 
 def test_bins_of_equal_mass_have_as_many_each():
     found = reliability(PROBABILITIES[::-1], TRUTH[::-1], num_bins=3, binning="equal mass")
-    np.testing.assert_array_equal(found.count, [2, 2, 2])
+    np.testing.assert_array_equal(found.num_examples, [2, 2, 2])
     np.testing.assert_allclose(found.confidence, [0.575, 0.76, 0.975])
     np.testing.assert_allclose(found.accuracy, [0.5, 1, 0.5])
     assert found.expected_calibration_error == pytest.approx((0.075 + 0.24 + 0.475) / 3)
-    assert len(reliability(PROBABILITIES[:2], TRUTH[:2], binning="equal mass").count) == 2
+    assert len(reliability(PROBABILITIES[:2], TRUTH[:2], binning="equal mass").num_examples) == 2
 
 
 def test_brier_score():
