@@ -13,8 +13,10 @@ from jaxrnn import build, predict, report, train
 from jaxrnn.errors import InputError
 from jaxrnn.explain import explain
 
-EVIL = 'dull </p><script>alert("x")</script><img src=http://evil.example/a.png onerror=alert(1)> {{ 7 * 7 }} '
+EVIL = (
+    'dull </p><script>alert("x")</script><img src=http://evil.example/a.png onerror=alert(1)> {{ 7 * 7 }} '
     "\x1b[31m & cold"
+)
 
 
 @pytest.fixture(scope="module")

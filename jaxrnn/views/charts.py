@@ -125,7 +125,7 @@ def _range(each: AccuracyBin) -> str:
 
 
 def _chart(description: str, draw: Callable[[Axes], None]) -> Markup:
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": description}):  # the salt makes names within the SVG its own
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": description}):  # the salt makes names within the SVG its own
         figure = Figure(figsize=(5.2, 3.1), layout="constrained")
         draw(figure.subplots())
         file = io.StringIO()
