@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -21,6 +22,7 @@ from jaxrnn.data import (
     load_vectors,
     strip_html,
     tokenize,
+    tokenize_with_spaces,
     truncate,
 )
 from jaxrnn.errors import InputError
@@ -237,17 +239,37 @@ class Classifier(NamedTuple):
     parameters: Parameters
     best_step: int
 
+    def build_model(self) -> TextClassifier:
+        """The model, with its first weights instead of the trained ones."""
+        return build_model(self.config, self.vocabulary, num_classes=len(self.label_names))
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[str]]:
+        """The tokens of each text. Nothing is written: a folder may come from anyone."""
+        return build_tokens(self.config, texts, cached=False)
+
     def evaluate(self, texts: Sequence[str], labels: np.ndarray) -> Evaluation:
-        """Loss, right answers and logits of texts with labels. Nothing is written: a folder may come from anyone."""
+        """Loss, right answers and logits of texts with labels."""
+        return self.evaluate_tokens(self.tokenize(texts), labels)
+
+    def evaluate_tokens(self, tokens: Sequence[Sequence[str]], labels: np.ndarray) -> Evaluation:
+        """Loss, right answers and logits of texts that are cut into tokens."""
         devices = Devices.of(1)
-        tokens = build_tokens(self.config, texts, cached=False)
         batches = build_batches(self.config, self.vocabulary, tokens, labels, devices)
-        model = build_model(self.config, self.vocabulary, num_classes=len(self.label_names))
-        return make_evaluate(split_model(model), devices=devices)(self.parameters, batches.in_order())
+        return make_evaluate(split_model(self.build_model()), devices=devices)(self.parameters, batches.in_order())
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Logits `[num_texts, classes]` of texts."""
         return self.evaluate(texts, np.zeros(len(texts), np.int32)).logits
+
+    def encode(self, tokens: Sequence[Sequence[str]]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The numbers of the tokens that the model reads of each text, and their places in it."""
+        data = self.config.data
+        cut = partial(truncate, max_tokens=data.max_tokens, keep=data.truncate, head_fraction=data.head_fraction)
+        return cut([self.vocabulary.encode(text) for text in tokens]), cut([np.arange(len(text)) for text in tokens])
+
+    def tokenize_with_spaces(self, texts: Sequence[str]) -> list[list[tuple[str, str]]]:
+        """The tokens as they stand in each text, each with the space that follows it."""
+        return tokenize_with_spaces(list(map(strip_html, texts)) if self.config.data.strip_html else texts)
 
 
 def load_classifier(run_dir: Path) -> Classifier:

@@ -17,6 +17,7 @@ def replacing(file: Path) -> Iterator[Path]:
     """
     temporary = file.with_name(f".{file.name}.tmp")
     try:
+        temporary.unlink(missing_ok=True)  # if it is a link, nothing is written through it
         yield temporary
         to_disk(temporary)
         os.replace(temporary, file)

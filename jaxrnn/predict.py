@@ -1,4 +1,8 @@
-"""Classifies texts: `python -m jaxrnn.predict RUN_DIR [TEXT ...] [--json]`; without TEXT, one a line from stdin."""
+"""Classifies texts: `python -m jaxrnn.predict RUN_DIR [TEXT ...] [--json]`; without TEXT, one a line from stdin.
+
+With `--explain`, the words of each text are coloured by what they have to do with the answer; `--html FILE` writes that
+as a page.
+"""
 
 import json
 import logging
@@ -8,10 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
 from jaxrnn import build
 from jaxrnn.command_line import ArgumentParser, run
+from jaxrnn.errors import InputError
+from jaxrnn.explain import explain
+from jaxrnn.files import replacing
 from jaxrnn.tasks import class_probabilities
+from jaxrnn.views import explanation_text, explanations_page
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -22,13 +31,20 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="folder of a training run")
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="texts; none: one a line from standard input")
     parser.add_argument("--json", action="store_true", help="print one JSON object a text, with all probabilities")
+    parser.add_argument("--explain", action="store_true", help="show what each word has to do with the answer")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write that as a page of HTML")
     options = parser.parse_intermixed_args(arguments)
+    if options.json and (options.explain or options.html):
+        raise InputError("--json: expected without --explain and --html")
 
     logging.getLogger("jaxrnn").setLevel(logging.WARNING)
     classifier = build.load_classifier(options.run_dir)
     # Bytes that are not UTF-8 become U+FFFD: one odd text should not cost the answers to the others.
     texts = [os.fsencode(text).decode("utf-8", "replace") for text in options.texts] or _read_lines()
     if not texts:
+        return 0
+    if options.explain or options.html:
+        _explain(classifier, texts, options.run_dir.resolve().name, options.html)
         return 0
     for text, probabilities in zip(texts, np.asarray(class_probabilities(classifier.logits(texts))), strict=True):
         best = int(probabilities.argmax())
@@ -40,6 +56,19 @@ def main(arguments: Sequence[str]) -> int:
         else:
             print(f"{label}\t{probability:.3f}\t{' '.join(text.split())[:80]}")
     return 0
+
+
+def _explain(classifier: build.Classifier, texts: Sequence[str], name: str, html: Path | None) -> None:
+    explanations = explain(classifier, texts)
+    if html is not None:
+        with replacing(html) as temporary:
+            temporary.write_text(explanations_page(explanations, name=name), encoding="utf-8")
+        print(html)
+        return
+    console = Console(highlight=False)
+    for each in explanations:
+        console.print(f"{each.label}\t{each.probability:.3f}", markup=False)
+        console.print(explanation_text(each), soft_wrap=True)
 
 
 def _read_lines() -> list[str]:

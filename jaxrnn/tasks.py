@@ -161,6 +161,20 @@ def class_probabilities(logits: AnyArray) -> Array:
     return jax.nn.softmax(logits)
 
 
+def log_odds(logits: Array, classes: Array) -> Array:
+    """log(p/(1 - p)) of one class's probability p for each example, `[batch]`: of two classes, plus or minus the logit.
+
+    Args:
+      logits: `[batch, classes]`, or `[batch, 1]`, the logit of class 1 of two.
+      classes: class numbers, `[batch]`.
+    """
+    if logits.shape[-1] == 1:
+        return jnp.where(classes == 1, logits[:, 0], -logits[:, 0])
+    is_class = jax.nn.one_hot(classes, logits.shape[-1], dtype=bool)
+    others = jax.nn.logsumexp(jnp.where(is_class, -jnp.inf, logits), axis=-1)
+    return logits.max(-1, where=is_class, initial=-jnp.inf) - others
+
+
 def _sum(losses: Array, weights: Array) -> Array:
     return jnp.where(weights > 0, losses, 0).sum()
 

@@ -13,6 +13,7 @@ from jaxrnn.data.sources import load_examples as load_examples
 from jaxrnn.data.sources import load_texts as load_texts
 from jaxrnn.data.stream import StreamBatches as StreamBatches
 from jaxrnn.data.text import tokenize as tokenize
+from jaxrnn.data.text import tokenize_with_spaces as tokenize_with_spaces
 from jaxrnn.data.vectors import Vectors as Vectors
 from jaxrnn.data.vectors import load_vectors as load_vectors
 from jaxrnn.data.vocabulary import Vocabulary as Vocabulary

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -38,7 +39,7 @@ def tokenize(
     Returns:
         The tokens of each text; an empty text has none.
     """
-    texts = [text.encode("utf-8", errors="replace").decode("utf-8") for text in texts]
+    texts = [_encodable(text) for text in texts]
     if cache_dir is None:
         return _cut(texts, lowercase)
     folder = Path(cache_dir) / f"tokens-{_fingerprint(texts, lowercase)}"
@@ -50,10 +51,24 @@ def tokenize(
     return token_lists
 
 
-def _cut(texts: Sequence[str], lowercase: bool) -> list[list[str]]:
+def tokenize_with_spaces(texts: Sequence[str]) -> list[list[tuple[str, str]]]:
+    """The same tokens as they stand in each text, each with the space that follows it: joined, they are the text."""
+    tokenizer = _make_tokenizer()
+    return [[(token.text, token.whitespace_) for token in tokenizer(_encodable(text))] for text in texts]
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def _make_tokenizer() -> Any:
     import spacy  # here, not above: it takes 2 s, which a start from the cache need not pay
 
-    tokenizer = spacy.blank("en").tokenizer
+    return spacy.blank("en").tokenizer
+
+
+def _cut(texts: Sequence[str], lowercase: bool) -> list[list[str]]:
+    tokenizer = _make_tokenizer()
     is_terminal = sys.stderr.isatty()
     if not is_terminal:
         logger.info("data: tokenizing %s texts", f"{len(texts):,}")

@@ -13,6 +13,7 @@ from jaxrnn.training.meter import describe as describe
 from jaxrnn.training.optimizer import Optimizer as Optimizer
 from jaxrnn.training.optimizer import make_optimizer as make_optimizer
 from jaxrnn.training.profile import Profile as Profile
+from jaxrnn.training.progress import format_duration as format_duration
 from jaxrnn.training.rehearsal import rehearse as rehearse
 from jaxrnn.training.run_folder import RunFolder as RunFolder
 from jaxrnn.training.step import Evaluation as Evaluation

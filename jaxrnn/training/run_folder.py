@@ -12,13 +12,18 @@ from jaxrnn.errors import InputError
 from jaxrnn.files import replacing
 
 METRICS = {"step": int, "split": str, "loss": int | float}  # in every line
+RESULT = {
+    "test_loss": int | float, "test_accuracy": int | float, "test_examples": int, "num_parameters": int,
+    "seconds_training": int | float, "device": str, "num_devices": int, "python": str, "packages": dict,
+}  # what is read of result.json  # fmt: skip
 
 
 class RunFolder:
     """Names the files of a run, and reads and writes them.
 
     `config.toml` (resolved), `labels.json` (of a classifier), `vocabulary.txt`, `checkpoints/`, `metrics.jsonl` (one
-    object a line), `curves.png`, `result.json`. It is all that evaluating and predicting need.
+    object a line), `curves.png`, `result.json`. It is all that evaluating and predicting need. `report.html` is made
+    when asked for.
     """
 
     def __init__(self, path: Path):
@@ -30,6 +35,7 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.curves = path / "curves.png"
         self.result = path / "result.json"
+        self.report = path / "report.html"
 
     @classmethod
     @contextmanager
@@ -96,6 +102,18 @@ class RunFolder:
         if not (isinstance(labels, list) and len(labels) > 1 and all(isinstance(label, str) for label in labels)):
             raise InputError(f"{self.labels}: expected a JSON list of two names or more")
         return tuple(labels)
+
+    def read_result(self) -> dict[str, Any] | None:
+        """What result.json holds, None while the run is not complete; InputError if it holds something else."""
+        if not self.result.exists():
+            return None
+        try:
+            result = json.loads(self.result.read_text(encoding="utf-8"))
+            if not all(isinstance(result[key], kind) for key, kind in RESULT.items()):
+                raise ValueError
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise InputError(f"{self.result}: expected the result of a run; mend it or take the file out") from error
+        return result
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl."""
