@@ -7,6 +7,8 @@ checksums are written (`checksums.json`), and only with them does it count. Form
 import errno
 import logging
 import os
+import shutil
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +27,8 @@ logger = logging.getLogger("jaxrnn")
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 FORMAT = 2
+
+UNFINISHED = "*.orbax-checkpoint-tmp*"  # what orbax calls a checkpoint until it is whole
 
 
 class Restored(NamedTuple):
@@ -52,8 +56,9 @@ class Series:
         self._writing = folder  # of the latest save
         self._sealing: Future[None] | None = None
         self._background = ThreadPoolExecutor(1)
-        # What a kill in the middle of a save left is cleaned up.
-        options = ocp.CheckpointManagerOptions(read_only=read_only, cleanup_tmp_directories=not read_only)
+        if not read_only:
+            self._remove_unfinished()  # which a kill in the middle of a save leaves
+        options = ocp.CheckpointManagerOptions(read_only=read_only)
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def save(self, step: int, items: dict[str, Any], about: dict[str, Any]) -> None:
@@ -74,7 +79,7 @@ class Series:
                 force=True,
             )
         except Exception as error:
-            raise self._failure(error) from error
+            raise self._failed(error) from error
         self._sealing = self._background.submit(self._seal)
 
     def wait(self) -> None:
@@ -84,7 +89,7 @@ class Series:
             if sealing:
                 sealing.result()
         except Exception as error:  # what a full disk raises depends on which file was being written
-            raise self._failure(error) from error
+            raise self._failed(error) from error
 
     def close(self) -> None:
         """Waits, and ends the threads."""
@@ -164,7 +169,22 @@ class Series:
         for old in sorted(self._manager.all_steps())[: -self._num_kept]:
             self._manager.delete(old)
 
-    def _failure(self, error: Exception) -> InputError:
+    def _remove_unfinished(self) -> None:
+        """Removes what saves that did not come to their end have left.
+
+        After a failure orbax's threads may write for a moment more, into the folder that is being removed.
+        """
+        if jax.process_index() != 0:
+            return
+        for _ in range(50):
+            for unfinished in self.folder.glob(UNFINISHED):
+                shutil.rmtree(unfinished, ignore_errors=True)
+            if not any(self.folder.glob(UNFINISHED)):
+                return
+            time.sleep(0.1)
+
+    def _failed(self, error: Exception) -> InputError:
+        self._remove_unfinished()
         return InputError(
             f"{self._writing}: the checkpoint could not be saved ({_reason(error)}); the earlier ones are whole, "
             "and the same command goes on from them"
