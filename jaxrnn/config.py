@@ -101,6 +101,8 @@ class OptimConfig:
     skip_nonfinite: int = option(0, "steps that may be skipped as their gradient is not finite", NOT_NEGATIVE_COUNT)
     accumulate_steps: int = option(1, "batches whose mean gradient makes one update", COUNT)
     label_smoothing: float = option(0.0, "of a classifier's training loss, spread over all classes", RATE)
+    adversarial: float | None = option(None, "norm of adversarial steps from a classifier's embedded text", POSITIVE)
+    virtual_adversarial: float | None = option(None, "norm of virtual ones, which follow no label", POSITIVE)
     sampled_words: int | None = option(None, "estimate a language model's softmax from so many; none: all words", COUNT)
     ema_decay: float | None = option(None, "of an average of the weights, used in their place", FRACTION)
 
@@ -185,6 +187,8 @@ _OF_LANGUAGE_MODELS = {
     "model.normalize_embedding": False,
     "model.bidirectional": False,
     "optim.label_smoothing": 0.0,
+    "optim.adversarial": None,
+    "optim.virtual_adversarial": None,
 }
 
 _SCHEMA = Schema(Config)

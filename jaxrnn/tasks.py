@@ -64,7 +64,9 @@ class Measured(NamedTuple):
 class Task(NamedTuple):
     """What a step minimises and what is measured."""
 
-    train: Callable[[Any, Rows, Any, nnx.Rngs], Measured]  # of the model, a batch, the last carry and random streams
+    # Of the model, a batch, the last carry, random streams, and what to add to the embedded texts, see
+    # `jaxrnn.training.adversarial`; None: nothing.
+    train: Callable[[Any, Rows, Any, nnx.Rngs, Array | None], Measured]
     evaluate: Callable[[Any, Rows], Measured]
     initial_carry: Callable[[Any, int], Any]  # of the model and the rows of a batch
     metric: Literal["accuracy", "perplexity"]  # told beside the loss
@@ -84,17 +86,22 @@ class Task(NamedTuple):
 def classification(*, label_smoothing: float = 0.0) -> Task:
     """The label of each text. `label_smoothing` is of what is minimised alone, see `classification_loss`."""
 
-    def measure(network: TextClassifier, rows: Rows, rngs: nnx.Rngs | None, smoothing: float) -> Measured:
-        logits = network(rows.tokens, rows.lengths, rngs=rngs)
+    def train(network: TextClassifier, rows: Rows, carry: Any, rngs: nnx.Rngs, perturbation: Array | None) -> Measured:
+        x = network.embed(rows.tokens, rngs=rngs)
+        x = x if perturbation is None else x + perturbation
+        measured = measure(network.from_embeddings(x, rows.lengths, rngs=rngs), rows)
+        if label_smoothing:
+            losses = classification_loss(measured.logits, rows.labels, label_smoothing=label_smoothing)
+            measured = measured._replace(loss=_sum(losses, rows.weights))
+        return measured
+
+    def measure(logits: Array, rows: Rows) -> Measured:
         totals = _totals(logits, rows)
-        loss = totals.loss
-        if smoothing:
-            loss = _sum(classification_loss(logits, rows.labels, label_smoothing=smoothing), rows.weights)
-        return Measured(loss, totals, logits, ())
+        return Measured(totals.loss, totals, logits, ())
 
     return Task(
-        train=lambda network, rows, carry, rngs: measure(network, rows, rngs, label_smoothing),
-        evaluate=lambda network, rows: measure(network, rows, None, 0.0),
+        train=train,
+        evaluate=lambda network, rows: measure(network(rows.tokens, rows.lengths), rows),
         initial_carry=lambda network, batch_size: (),
         metric="accuracy",
         unit="examples",
@@ -103,6 +110,8 @@ def classification(*, label_smoothing: float = 0.0) -> Task:
 
 def language_modelling(*, num_samples: int | None = None) -> Task:
     """Each word after those before it. The state is carried from one training batch to the next.
+
+    A perturbation counts for nothing: the words are what is to be predicted.
 
     Args:
       num_samples: words that the loss of training is estimated from (its totals too); None: all. See
@@ -117,7 +126,7 @@ def language_modelling(*, num_samples: int | None = None) -> Task:
         return Measured(totals.loss, totals, jnp.zeros((len(rows.tokens), 0)), state)
 
     return Task(
-        train=lambda network, rows, carry, rngs: measure(
+        train=lambda network, rows, carry, rngs, perturbation: measure(
             network, rows, state=carry, num_samples=num_samples, rngs=rngs
         ),
         evaluate=measure,
@@ -147,6 +156,12 @@ def classification_loss(logits: Array, labels: Array, *, label_smoothing: float 
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
+def kl_divergence(logits: Array, other: Array) -> Array:
+    """KL(p ‖ q) of each example in nats, `[batch]`, for p and q given by logits as in `classification_loss`."""
+    p, q = log_probabilities(logits), log_probabilities(other)
+    return (jnp.exp(p) * (p - q)).sum(-1)
+
+
 def predicted_class(logits: Array) -> Array:
     """The most probable class of each example, `[batch]`; at a tie the lower number."""
     if logits.shape[-1] == 1:
@@ -156,9 +171,14 @@ def predicted_class(logits: Array) -> Array:
 
 def class_probabilities(logits: AnyArray) -> Array:
     """Probability of each class, `[batch, classes]`, also for two classes that share a logit."""
+    return jnp.exp(log_probabilities(logits))
+
+
+def log_probabilities(logits: AnyArray) -> Array:
+    """Logarithm of `class_probabilities`."""
     if logits.shape[-1] == 1:
-        return jax.nn.softmax(jnp.concatenate([jnp.zeros_like(logits), logits], -1))
-    return jax.nn.softmax(logits)
+        logits = jnp.concatenate([jnp.zeros_like(logits), logits], -1)
+    return jax.nn.log_softmax(logits)
 
 
 def log_odds(logits: Array, classes: Array) -> Array:

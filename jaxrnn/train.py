@@ -31,6 +31,7 @@ from jaxrnn.training import (
     Events,
     Interrupted,
     Meter,
+    Perturbations,
     Position,
     Profile,
     RunFolder,
@@ -116,7 +117,14 @@ def _train(config: Config, folder: RunFolder, *, is_dry_run: bool) -> int:
     # Training, from the start or from the latest checkpoint.
     trainer = Trainer(
         task=task,
-        train_step=make_train_step(model, optimizer.transformation, config.seed, devices=devices, task=task),
+        train_step=make_train_step(
+            model,
+            optimizer.transformation,
+            config.seed,
+            devices=devices,
+            task=task,
+            perturbations=Perturbations(config.optim.adversarial, config.optim.virtual_adversarial),
+        ),
         evaluate=make_evaluate(model, devices=devices, task=task),
         train=data.train,
         validation=data.validation,

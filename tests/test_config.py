@@ -214,6 +214,8 @@ def configs():
             max_grad_norm=st.none() | positive,
             accumulate_steps=counts,
             label_smoothing=st.floats(0, 1, exclude_max=True),
+            adversarial=st.none() | positive,
+            virtual_adversarial=st.none() | positive,
             ema_decay=st.none() | fractions,
             skip_nonfinite=st.integers(0, 2**31 - 1),
         ),

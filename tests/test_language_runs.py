@@ -232,7 +232,9 @@ def test_two_layers_read_forward_alone(trained, monkeypatch):
         load_pretrained(load_config(None, deep))
 
 
-@pytest.mark.parametrize("setting", ["model.bidirectional=true", "optim.label_smoothing=0.1", "data.ngrams=2"])
+@pytest.mark.parametrize(
+    "setting", ["model.bidirectional=true", "optim.label_smoothing=0.1", "optim.adversarial=1", "data.ngrams=2"]
+)
 def test_what_a_language_model_cannot_be(setting):
     with pytest.raises(InputError, match=f"{setting.partition('=')[0]}: expected .* with task = language_modelling"):
         load_config(None, [*LANGUAGE, setting])

@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.tasks import class_probabilities, classification_loss, predicted_class
+from jaxrnn.tasks import class_probabilities, classification_loss, kl_divergence, predicted_class
 
 
 def test_two_classes_share_a_logit():
@@ -38,3 +38,12 @@ def test_label_smoothing_spreads_over_all_classes():
         targets = 0.8 * np.eye(num_classes)[labels] + 0.2 / num_classes
         found = classification_loss(jnp.asarray(logits), jnp.asarray(labels), label_smoothing=0.2)
         np.testing.assert_allclose(found, -(targets * log_p).sum(1), rtol=1e-5)
+
+
+def test_the_divergence_of_predictions():
+    rng = np.random.default_rng(0)
+    for num_logits in (1, 3):
+        logits, other = rng.normal(size=(2, 5, num_logits)).astype(np.float32)
+        p, q = (np.asarray(class_probabilities(each), np.float64) for each in (logits, other))
+        found = kl_divergence(jnp.asarray(logits), jnp.asarray(other))
+        np.testing.assert_allclose(found, (p * np.log(p / q)).sum(1), rtol=1e-4)

@@ -16,7 +16,7 @@ from jaxrnn.training.meter import Meter, describe
 EVERYTHING = [
     "optim.optimizer=adamw", "optim.weight_decay=0.01", "optim.schedule=plateau", "optim.plateau_factor=0.5",
     "optim.warmup_steps=2", "optim.max_grad_norm=0.3", "optim.accumulate_steps=3", "optim.label_smoothing=0.1",
-    "optim.ema_decay=0.9",
+    "optim.ema_decay=0.9", "optim.adversarial=0.5", "optim.virtual_adversarial=0.5",
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Training: the step, the loop around it, devices, checkpoints, and the run's folder."""
 
+from jaxrnn.training.adversarial import Perturbations as Perturbations
 from jaxrnn.training.checkpoint import Checkpoints as Checkpoints
 from jaxrnn.training.checkpoint import Position as Position
 from jaxrnn.training.devices import Devices as Devices

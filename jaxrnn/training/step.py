@@ -12,10 +12,13 @@ from flax import nnx
 from jax import Array
 
 from jaxrnn.data import Batch
-from jaxrnn.tasks import Task, Totals, classification
+from jaxrnn.tasks import Measured, Task, Totals, classification, kl_divergence
+from jaxrnn.training.adversarial import Perturbations, random_directions
 from jaxrnn.training.devices import Devices, Rows
 
 Parameters = dict[str, Array]
+
+RANDOM_STREAM = 2**31 - 1  # of virtual adversarial directions; dropout's own keys fold in 0, 1, 2, ...
 
 
 class TrainState(NamedTuple):
@@ -51,6 +54,45 @@ def split_model(model: nnx.Module) -> SplitModel:
     return SplitModel({name: param[...] for name, (_, param) in flat.items()}, merge)
 
 
+class Objective(NamedTuple):
+    """What a step minimises: functions of the parameters, and of a perturbation of the embedded texts."""
+
+    model: SplitModel
+    task: Task
+    rows: Rows
+    carry: Any
+    key: Array  # of dropout, the same in every pass
+
+    def loss(self, parameters: Parameters, perturbation: Array | None = None) -> tuple[Array, Measured]:
+        """The mean loss of the batch, and what is measured beside it."""
+        network, rngs = self._training(parameters)
+        measured = self.task.train(network, self.rows, self.carry, rngs, perturbation)
+        return measured.loss / measured.totals.examples, measured
+
+    def divergence(self, parameters: Parameters, perturbation: Array, measured: Measured) -> Array:
+        """The mean KL divergence of the predictions at a perturbation from those that were measured."""
+        real = self.rows.weights > 0
+        _, found = self.loss(parameters, perturbation)
+        return jnp.where(real, kl_divergence(measured.logits, found.logits), 0).sum() / real.sum()
+
+    def gradients(self, parameters: Parameters, perturbations: Perturbations) -> tuple[Parameters, Measured]:
+        """The gradient of the loss and of those at perturbations, and what `loss` measures at none."""
+        if perturbations == Perturbations():
+            return jax.grad(self.loss, has_aux=True)(parameters)
+        shape = jax.eval_shape(self._embedded, parameters).shape
+        random = random_directions(jax.random.fold_in(self.key, RANDOM_STREAM), shape, self.rows.lengths)
+        return perturbations.gradient(self.loss, self.divergence, parameters, random=random)
+
+    def _embedded(self, parameters: Parameters) -> Array:
+        network, rngs = self._training(parameters)
+        return network.embed(self.rows.tokens, rngs=rngs)
+
+    def _training(self, parameters: Parameters) -> tuple[Any, nnx.Rngs]:
+        network = self.model.merge(parameters)
+        network.train()
+        return network, nnx.Rngs(dropout=self.key, samples=jax.random.fold_in(self.key, 1))
+
+
 def make_train_step(
     model: SplitModel,
     optimizer: optax.GradientTransformation,
@@ -58,6 +100,7 @@ def make_train_step(
     *,
     devices: Devices | None = None,
     task: Task | None = None,
+    perturbations: Perturbations | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Totals]]:
     """The jitted training step; the state that it is given is used up (donated).
 
@@ -71,23 +114,18 @@ def make_train_step(
       seed: of dropout.
       devices: where the state is; None: the first device alone.
       task: what is minimised and measured; None: classification.
+      perturbations: of the embedded texts, whose losses are minimised too; None: none.
     """
     devices = devices or Devices.of(1)
     task = task or classification()
+    perturbations = perturbations or Perturbations()
 
     @jax.jit(donate_argnums=0, static_argnums=2)
     def train_step(state: TrainState, rows: Rows, batch_size: int) -> tuple[TrainState, Totals]:
         rows = Rows(*(part[:batch_size] for part in rows))
-
-        def mean_loss(parameters: Parameters) -> tuple[Array, tuple[Totals, Any]]:
-            key = jax.random.fold_in(jax.random.key(seed), state.step)
-            rngs = nnx.Rngs(dropout=key, samples=jax.random.fold_in(key, 1))
-            network = model.merge(parameters)
-            network.train()
-            measured = task.train(network, rows, state.carry, rngs)
-            return measured.loss / measured.totals.examples, (measured.totals, measured.carry)
-
-        gradients, (totals, carry) = jax.grad(mean_loss, has_aux=True)(state.parameters)
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        objective = Objective(model, task, rows, state.carry, key)
+        gradients, (_, totals, _, carry) = objective.gradients(state.parameters, perturbations)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
         parameters = cast(Parameters, optax.apply_updates(state.parameters, updates))
         after = TrainState(state.step + 1, parameters, optimizer_state, carry)
