@@ -37,6 +37,7 @@ from jaxrnn.training import (
     Optimizer,
     Parameters,
     RunFolder,
+    ensemble_of,
     make_evaluate,
     make_optimizer,
     split_model,
@@ -61,7 +62,7 @@ def build_corpus(config: Config) -> Corpus:
         config.data.source,
         validation_fraction=config.data.validation_fraction,
         test_fraction=config.data.test_fraction,
-        seed=config.seed,
+        seed=config.split_seed,
         max_train_examples=config.data.max_train_examples,
     )
 
@@ -231,13 +232,14 @@ def build_optimizer(config: Config, *, num_steps: int) -> Optimizer:
 
 
 class Classifier(NamedTuple):
-    """A trained classifier, as its run's folder holds it."""
+    """A trained classifier, as its run's folder holds it, or several that predict together."""
 
     config: Config
     label_names: tuple[str, ...]
     vocabulary: Vocabulary
     parameters: Parameters
     best_step: int
+    others: tuple[Parameters, ...] = ()  # of the other members of an ensemble
 
     def build_model(self) -> TextClassifier:
         """The model, with its first weights instead of the trained ones."""
@@ -255,7 +257,11 @@ class Classifier(NamedTuple):
         """Loss, right answers and logits of texts that are cut into tokens."""
         devices = Devices.of(1)
         batches = build_batches(self.config, self.vocabulary, tokens, labels, devices)
-        return make_evaluate(split_model(self.build_model()), devices=devices)(self.parameters, batches.in_order())
+        model, parameters = split_model(self.build_model()), self.parameters
+        if self.others:
+            model = ensemble_of(model, [parameters, *self.others])
+            parameters = model.parameters
+        return make_evaluate(model, devices=devices)(parameters, batches.in_order())
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Logits `[num_texts, classes]` of texts."""

@@ -39,6 +39,7 @@ class DataConfig:
     source: str = option("bbc-news", "Hub name, folder or file; bbc-news is the quickstart's", TEXT)
     max_train_examples: int | None = option(None, "keep only this many training examples", COUNT)
     validation_fraction: float = option(0.1, "of train, when the source has no validation split", FRACTION)
+    split_seed: int | None = option(None, "of the split and of which examples are kept; none: as seed", SEED)
     test_fraction: float = option(0.2, "of all, when the source has no test split", FRACTION)
     strip_html: bool = option(False, "take out tags such as <br />, resolve &amp; and its like")
     max_tokens: int = option(400, "longer texts are cut, and counted", COUNT)
@@ -112,6 +113,7 @@ class TrainConfig:
     """How long to train, and how often to save."""
 
     epochs: int = option(5, "passes over the training examples", COUNT)
+    seeds: int = option(1, "runs, of seed, seed + 1 and so on, each in a folder of its own", COUNT)
     max_steps: int | None = option(None, "stop after this many steps", COUNT)
     patience: int | None = option(None, "epochs in a row without a better validation loss", COUNT)
     batch_size: int = option(32, "examples a step; of a language model rows of text", COUNT)
@@ -175,6 +177,11 @@ class Config:
                     f"devices.model_parallel: expected a divisor of model.{name} = {getattr(self.model, name)}, "
                     f"got {self.devices.model_parallel}"
                 )
+
+    @property
+    def split_seed(self) -> int:
+        """What decides the split and which examples are kept; all seeds of a run share it."""
+        return self.seed if self.data.split_seed is None else self.data.split_seed
 
 
 # What a language model cannot be but so.

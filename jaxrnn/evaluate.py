@@ -1,4 +1,4 @@
-"""Evaluates a trained model: `python -m jaxrnn.evaluate RUN_DIR [--data PATH] [--split test] [--json]`."""
+"""Evaluates trained models: `python -m jaxrnn.evaluate RUN_DIR ... [--data PATH] [--split test] [--json]`."""
 
 import json
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 from jaxrnn.applications import application_of
 from jaxrnn.command_line import ArgumentParser, run
 from jaxrnn.data import load_examples
+from jaxrnn.ensemble import find_members, load_ensemble
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -14,7 +15,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = ArgumentParser(
         prog="python -m jaxrnn.evaluate", description="Loss and accuracy (or perplexity) of a run's best checkpoint."
     )
-    parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="folder of a training run")
+    parser.add_argument(
+        "run_dirs", metavar="RUN_DIR", type=Path, nargs="+", help="folder of a training run; several: an ensemble"
+    )
     parser.add_argument("--data", metavar="SOURCE", help="Hub name, folder or file; default: what the run trained on")
     parser.add_argument(
         "--split",
@@ -25,8 +28,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_intermixed_args(arguments)
 
-    application = application_of(options.run_dir)
-    model = application.load(options.run_dir)
+    members = find_members(options.run_dirs)
+    application = application_of(members[0])
+    model = application.load(members[0]) if len(members) == 1 else load_ensemble(members)
     if options.data is None:
         examples = application.build_corpus(model.config).splits[options.split]
     else:
@@ -36,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 
     if options.json:
         result = {"split": options.split, **task.metrics(totals), f"num_{task.unit}": totals.examples}
-        print(json.dumps(result | {"step": model.best_step}))
+        print(json.dumps(result | {"step": model.best_step, "num_members": len(members)}))
     else:
         print(f"{options.split} {task.describe(totals)} ({totals.examples:,} {task.unit})")
     return 0

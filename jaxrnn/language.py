@@ -26,7 +26,7 @@ def build_corpus(config: Config) -> Corpus:
         config.data.source,
         validation_fraction=config.data.validation_fraction,
         test_fraction=config.data.test_fraction,
-        seed=config.seed,
+        seed=config.split_seed,
         max_train_examples=config.data.max_train_examples,
     )
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from jaxrnn import build
 from jaxrnn.command_line import ArgumentParser, run
+from jaxrnn.ensemble import find_members, load_ensemble
 from jaxrnn.errors import InputError
 from jaxrnn.explain import explain
 from jaxrnn.files import replacing
@@ -28,7 +29,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = ArgumentParser(
         prog="python -m jaxrnn.predict", description="Classifies texts with a run's best checkpoint."
     )
-    parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="folder of a training run")
+    parser.add_argument(
+        "run_dir", metavar="RUN_DIR", type=Path, help="folder of a training run; of several seeds: their ensemble"
+    )
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="texts; none: one a line from standard input")
     parser.add_argument("--json", action="store_true", help="print one JSON object a text, with all probabilities")
     parser.add_argument("--explain", action="store_true", help="show what each word has to do with the answer")
@@ -38,7 +41,10 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError("--json: expected without --explain and --html")
 
     logging.getLogger("jaxrnn").setLevel(logging.WARNING)
-    classifier = build.load_classifier(options.run_dir)
+    members = find_members([options.run_dir])
+    if len(members) > 1 and (options.explain or options.html):
+        raise InputError(f"{options.run_dir}: expected one run to explain, it holds several: take {members[0]}")
+    classifier = load_ensemble(members)
     # Bytes that are not UTF-8 become U+FFFD: one odd text should not cost the answers to the others.
     texts = [os.fsencode(text).decode("utf-8", "replace") for text in options.texts] or _read_lines()
     if not texts:

@@ -25,6 +25,7 @@ from jaxrnn.files import expand_user
 from jaxrnn.memory import check_memory, copies_in_training
 from jaxrnn.models import num_parameters
 from jaxrnn.pretrained import load_pretrained
+from jaxrnn.seeds import train_seeds
 from jaxrnn.training import (
     Checkpoints,
     Devices,
@@ -74,8 +75,16 @@ def main(arguments: Sequence[str]) -> int:
             stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
         if is_dry_run:
             config = replace(config, run_dir=stack.enter_context(TemporaryDirectory()))
+
+        def train_one(config: Config) -> int:
+            with _open_folder(config) as folder:
+                return _train(config, folder, is_dry_run=is_dry_run)
+
+        if config.train.seeds == 1 or is_dry_run:
+            return train_one(config)
         folder = stack.enter_context(_open_folder(config))
-        return _train(config, folder, is_dry_run=is_dry_run)
+        _compare_config(folder, config)
+        return train_seeds(config, folder, train_one)
 
 
 def _train(config: Config, folder: RunFolder, *, is_dry_run: bool) -> int:
@@ -216,8 +225,10 @@ def _observed(trainer: Trainer, config: Config, *, step: int) -> Trainer:
 def _compare_config(folder: RunFolder, config: Config) -> None:
     if not folder.config.exists():
         return
-    different = differences(load_config(folder.config, []), config)
-    different = [line for line in different if not line.startswith(WITHOUT_EFFECT)]
+    earlier = load_config(folder.config, [])
+    # More seeds may be asked for later, or fewer; one alone has no folders below.
+    free = WITHOUT_EFFECT + ("train.seeds:",) * (min(earlier.train.seeds, config.train.seeds) > 1)
+    different = [line for line in differences(earlier, config) if not line.startswith(free)]
     if different:
         raise InputError(
             f"run_dir {folder.path}: holds a run with another config ({'; '.join(different)}); "

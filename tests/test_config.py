@@ -167,6 +167,7 @@ def configs():
             source=texts,
             max_train_examples=st.none() | counts,
             validation_fraction=fractions,
+            split_seed=st.none() | st.integers(0, 2**32 - 1),
             test_fraction=fractions,
             strip_html=st.booleans(),
             max_tokens=counts,
@@ -222,6 +223,7 @@ def configs():
         train=st.builds(
             TrainConfig,
             epochs=counts,
+            seeds=counts,
             max_steps=st.none() | counts,
             batch_size=counts,
             patience=st.none() | counts,

@@ -4,6 +4,7 @@ from jaxrnn.training.adversarial import Perturbations as Perturbations
 from jaxrnn.training.checkpoint import Checkpoints as Checkpoints
 from jaxrnn.training.checkpoint import Position as Position
 from jaxrnn.training.devices import Devices as Devices
+from jaxrnn.training.ensemble import ensemble_of as ensemble_of
 from jaxrnn.training.events import Events as Events
 from jaxrnn.training.interrupt import Interrupted as Interrupted
 from jaxrnn.training.loop import Trainer as Trainer

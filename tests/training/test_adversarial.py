@@ -123,6 +123,7 @@ def test_the_virtual_adversarial_loss_follows_the_hessian(model, batch, forward,
     hessian = jax.jit(jax.hessian(divergence, argnums=1))(model.parameters, jnp.zeros(shape))
     worst = with_norm(np.einsum("tbduce,uce->tbd", hessian, with_norm(random, 1.0)), 2.0)
     for row, length in enumerate(batch.lengths):
+        assert not random[length:, row].any()
         assert not worst[length:, row].any()
         assert np.linalg.norm(worst[:, row]) == pytest.approx(2.0 if length else 0.0)
 
