@@ -13,10 +13,8 @@ from jax.interpreters import ad, batching, mlir
 _clip_p = Primitive("clip_cotangent")
 
 
-def clip_cotangents(tree: Any, bound: float | None) -> Any:
-    """The tree itself; each element of its cotangents is clipped to ±bound. None: no bound."""
-    if bound is None:
-        return tree
+def clip_cotangents(tree: Any, bound: float) -> Any:
+    """The tree itself; each element of its cotangents is clipped to ±bound."""
     return jax.tree.map(lambda x: _clip_p.bind(x, bound=bound), tree)
 
 

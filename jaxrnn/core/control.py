@@ -47,7 +47,8 @@ class Steps(NamedTuple):
 
 def enter(loop: Loop, fixed: Fixed, at: Steps, state: State) -> State:
     """The state that a step starts from."""
-    state = clip_cotangents(state, loop.max_gradient)
+    if loop.max_gradient is not None:  # a held step is none: through the padding a gradient goes as it is
+        state = hold(at.mask, clip_cotangents(state, loop.max_gradient), state)
     return state if at.resets is None else hold(at.resets, fixed.initial, state)
 
 

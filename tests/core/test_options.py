@@ -215,6 +215,19 @@ def test_the_bound_on_the_gradient_through_time(backend):
         assert (float(d_h[0, 0]), float(d_x[0, 0, 0])) == (initial, first_input)
 
 
+@pytest.mark.parametrize("backend", ["fused_scan", "reference"])
+def test_padding_does_not_bound_the_gradient(backend):
+    """A gradient of 5 reaches the last valid step as it is, however many held steps it passes on its way."""
+    params = core.ElmanParams(np.ones((1, 1, 1)), np.ones((1, 1, 1)), np.zeros((1, 1)))
+    for time in (2, 4):
+
+        def last(x):
+            options = {"activation": "relu", "lengths": np.array([2]), "max_gradient": 3.0, "backend": backend}
+            return 5 * core.elman(x, params, **options)[1].h[0, 0]
+
+        assert jax.grad(last)(np.ones((time, 1, 1))).ravel().tolist() == [3, 5, 0, 0][:time]
+
+
 def test_truncated_gradients_stop_at_the_windows():
     _rng, x, params, state = draw("lstm")
 
