@@ -17,7 +17,9 @@ from benchmarks.presets import PRESETS, TINY, Job, Preset
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
-@pytest.mark.parametrize(("cell", "layers", "directions"), [("lstm", 1, 2), ("gru", 2, 1)])
+@pytest.mark.parametrize(
+    ("cell", "layers", "directions"), [("lstm", 1, 2), pytest.param("gru", 2, 1, marks=pytest.mark.slow)]
+)
 def test_the_peers_agree(cell, layers, directions):
     case = TINY._replace(cell=cell, layers=layers, directions=directions, lengths="uniform")
     row = layer.measure(case, passes=["train"], seconds=0)
