@@ -1,0 +1,144 @@
+"""The compiled Hopper kernels against the reference scan: their PTX, run on the CPU."""
+
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn import core
+from jaxrnn.core import cells
+from jaxrnn.core.control import Fixed, Loop, Steps, length_mask
+from jaxrnn.core.hopper.packing import pack_weights
+from jaxrnn.core.hopper.plan import CELLS, Plan, Sizes, operand_dtype
+from jaxrnn.core.reference import reference_scan
+
+pytest.importorskip("cutlass", reason="the extra `hopper` (nvidia-cutlass-dsl) is not installed")
+kernels = pytest.importorskip("hopper_kernels")
+
+pytestmark = pytest.mark.slow
+
+SIZES = Sizes(time=5, batch=32, reverse=(False, True))  # two tiles; both directions in one launch
+
+
+class Case:
+    """A cell with random arrays; one tile of it ends before the last step, and some rows have no step at all."""
+
+    def __init__(self, cell_name, hidden, element_bytes, rng):
+        self.hidden, self.plan = hidden, Plan(cell_name, hidden, element_bytes)
+        self.cell, self.dtype = self.plan.cell, operand_dtype(self.plan)
+        runs, batch, gates = SIZES.runs, SIZES.batch, self.cell.num_gates
+
+        def draw(*shape):
+            return rng.normal(size=shape).astype("float32")
+
+        self.num_states = len(self.cell.state_type._fields)
+        self.w_h = jnp.asarray(1.5 / np.sqrt(hidden) * draw(runs, hidden, gates, hidden)).astype(self.dtype)
+        self.inputs = draw(SIZES.time, batch, runs, gates, hidden)
+        self.lengths = rng.integers(0, SIZES.time + 1, batch).astype("int32")
+        self.lengths[:16] = np.minimum(self.lengths[:16], SIZES.time - 2)
+        self.lengths[[0, 16]] = 0, SIZES.time
+        self.bias = {"bias": draw(runs, hidden)} if self.cell is cells.GRU_RESET_AFTER else {}
+        self.states = [draw(runs, batch, hidden) for _ in range(self.num_states)]
+        self.d_outputs = jnp.asarray(draw(SIZES.time, batch, runs, hidden)).astype(self.dtype)
+        self.d_last = [draw(runs, batch, hidden) for _ in range(self.num_states)]
+
+    def forward(self):
+        inputs = {"inputs": self.inputs, "weights": pack_weights(self.plan, self.w_h), "lengths": self.lengths}
+        inputs |= self.bias | {f"state{k}": state for k, state in enumerate(self.states)}
+        return kernels.run(self.plan, SIZES, inputs, kernels.forward_outputs(self.plan, SIZES))
+
+    def backward(self, saved):
+        plan = self.plan._replace(backward=True)
+        inputs = {"weights": pack_weights(plan, self.w_h), "lengths": self.lengths, "saved": saved}
+        inputs |= {"d_outputs": self.d_outputs} | {f"d_last{k}": d for k, d in enumerate(self.d_last)}
+        return kernels.run(plan, SIZES, inputs, kernels.backward_outputs(plan, SIZES))
+
+    def reference(self, run, params_dtype):
+        """One direction: its values, `(outputs, last states)`, and their pull-back to u, W_h, b_hn and the states.
+
+        Products in `params_dtype`: in that of the kernel, h is rounded as there. The kernel starts from the projected
+        input, so that the cell here projects nothing.
+        """
+        cell = self.cell._replace(project=lambda u, _: u.reshape(*u.shape[:-1], self.cell.num_gates, self.hidden))
+        mask = length_mask(self.lengths, SIZES.time)
+
+        def scan(u, w_h, b_hn, states):
+            zero = jnp.zeros((cell.num_gates, self.hidden))
+            w_h = w_h.astype(params_dtype)
+            lstm = self.cell is cells.LSTM
+            params = core.LSTMParams(w_h, w_h, zero) if lstm else core.GRUParams(w_h, w_h, zero, b_hn)
+            u = u.reshape(SIZES.time, SIZES.batch, -1)
+            loop = Loop(cell, SIZES.reverse[run])
+            y, last = reference_scan(loop, u, params, cell.state_type(*states), Fixed(), Steps(mask=mask))
+            return jnp.where(mask[..., None], y, 0), tuple(last)
+
+        b_hn = self.bias["bias"][run] if self.bias else None
+        states = tuple(state[run] for state in self.states)
+        return jax.vjp(jax.jit(scan), self.inputs[:, :, run], self.w_h[run].astype("float32"), b_hn, states)
+
+
+def previous(outputs, h, lengths, *, reverse):
+    """The h that each step started from: the output of the step before, and at the first one the initial h."""
+    if not reverse:
+        return np.concatenate([h[None], outputs[:-1]])
+    shifted = np.concatenate([outputs[1:], h[None]])
+    last = np.arange(SIZES.time)[:, None] == lengths - 1
+    return np.where(last[..., None], h, shifted)
+
+
+def assert_close(found, expected, tolerance, name):
+    """To a part of the largest expected magnitude."""
+    expected = np.asarray(expected, "float32")
+    atol = tolerance * np.abs(expected).max()
+    np.testing.assert_allclose(np.asarray(found, "float32"), expected, rtol=0, atol=atol, err_msg=name)
+
+
+# H 160 has 40 units in a block, which the steps of a product backward do not divide: the last one reads padding.
+CASES = [(name, 64, element_bytes) for name in CELLS for element_bytes in (2, 4)] + [("gru_reset_before", 160, 2)]
+
+
+@pytest.mark.parametrize(("cell_name", "hidden", "element_bytes"), CASES)
+def test_values_and_gradients(cell_name, hidden, element_bytes, rng):
+    """Within the rounding of the operands and of what is saved, to 8 bits of fraction (bfloat16) or 11 (TF32).
+
+    Values in bfloat16 are compared with a scan that rounds in the same places: a few roundings fall the other way.
+    """
+    case = Case(cell_name, hidden, element_bytes, rng)
+    found = case.forward()
+    found |= case.backward(found["saved"])
+    values, gradients = (5e-4, 1e-2) if element_bytes == 2 else (2e-3, 2e-3)
+    dead = np.arange(SIZES.time)[:, None] >= case.lengths
+    for run, reverse in enumerate(SIZES.reverse):
+        outputs, d_pre = found["outputs"][:, :, run].astype("float32"), found["d_pre"][:, :, run].astype("float32")
+        (y, last), _ = case.reference(run, case.dtype)
+        assert_close(outputs, y, max(values, 2.0**-8 if element_bytes == 2 else 0), "outputs")
+        for k, state in enumerate(last):
+            assert_close(found[f"last{k}"][run], state, values, f"last{k}")
+
+        _, pull = case.reference(run, "float32")
+        d_outputs = case.d_outputs[:, :, run].astype("float32")
+        d_u, d_w, d_b, d_states = pull((d_outputs, tuple(jnp.asarray(d[run]) for d in case.d_last)))
+        assert_close(d_pre[:, :, : case.cell.num_gates], d_u, gradients, "d_u")
+        for k, d_state in enumerate(d_states):
+            assert_close(found[f"d_state{k}"][run], d_state, gradients, f"d_state{k}")
+        h = previous(outputs, case.states[0][run], case.lengths, reverse=reverse)
+        for number, product in enumerate(case.cell.products):
+            operand = h if number == 0 else found["operands"][:, :, run].astype("float32")
+            d_gates = np.einsum("tbh,tbgk->hgk", operand, d_pre[:, :, list(product.slots)])
+            assert_close(d_gates, d_w[:, product.gates], gradients, f"d_w_h of product {number}")
+        if case.bias:
+            assert_close(d_pre[:, :, 3].sum((0, 1)), d_b, gradients, "d_b_hn")
+        assert not outputs[dead].any()
+        assert not d_pre[dead].any()
+
+
+@pytest.mark.skipif(shutil.which("cuobjdump") is None, reason="cuobjdump is not installed")
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize(("cell_name", "hidden"), [("lstm", 448), ("gru_reset_before", 512)])
+def test_the_largest_kernels_stay_in_registers(cell_name, hidden, backward):
+    """At most 255, which is all that a thread can have, and nothing spilled to memory."""
+    registers, stack, local = kernels.resources(Plan(cell_name, hidden, 2, backward), SIZES)
+    assert 128 < registers <= 255
+    assert (stack, local) == (0, 0)
