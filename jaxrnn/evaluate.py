@@ -40,7 +40,8 @@ def main(arguments: Sequence[str]) -> int:
 
     if options.json:
         result = {"split": options.split, **task.metrics(totals), f"num_{task.unit}": totals.examples}
-        print(json.dumps(result | {"step": model.best_step, "num_members": len(members)}))
+        result["step"] = model.best_step
+        print(json.dumps(result | ({"num_members": len(members)} if len(members) > 1 else {})))
     else:
         print(f"{options.split} {task.describe(totals)} ({totals.examples:,} {task.unit})")
     return 0
