@@ -20,6 +20,7 @@ from jaxrnn.data import (
     choose_boundaries,
     load_corpus,
     load_vectors,
+    log_count_ratios,
     strip_html,
     tokenize,
     tokenize_with_spaces,
@@ -54,6 +55,7 @@ class Data(NamedTuple):
     train: BucketedBatches | StreamBatches
     validation: BucketedBatches
     test: BucketedBatches
+    log_count_ratios: np.ndarray | None = None  # of the training texts, for a bag of words
 
 
 def build_corpus(config: Config) -> Corpus:
@@ -101,7 +103,16 @@ def build_data(config: Config, devices: Devices, *, known: Vocabulary | None = N
         *(train.num_batches, len(train.shapes), 100 * train.padding, f"{len(vocabulary):,}"),
         f", {len(vocabulary.ngrams):,} runs of up to {vocabulary.ngrams.longest}" if len(vocabulary.ngrams) else "",
     )
-    return Data(corpus.label_names, vocabulary, train, batches["validation"], batches["test"])
+    ratios = None
+    if config.model.bag_of_words:
+        ratios = log_count_ratios(
+            train.token_ids,
+            train.labels,
+            num_classes=len(corpus.label_names),
+            num_words=len(vocabulary),
+            num_ngrams=len(vocabulary.ngrams),
+        )
+    return Data(corpus.label_names, vocabulary, train, batches["validation"], batches["test"], ratios)
 
 
 def build_tokens(config: Config, texts: Sequence[str], *, cached: bool = True, keep: bool = True) -> list[list[str]]:
@@ -167,6 +178,8 @@ def build_model(config: Config, vocabulary: Vocabulary, *, num_classes: int) -> 
         embedding_features=config.model.embedding,
         num_ngrams=len(vocabulary.ngrams),
         ngram_features=config.model.ngram_features,
+        bag_of_words=config.model.bag_of_words,
+        alone_rate=config.model.alone_rate,
         frequencies=_frequencies(config, vocabulary),
         cell=config.model.cell,
         hidden_features=config.model.hidden,
@@ -192,6 +205,13 @@ def _frequencies(config: Config, vocabulary: Vocabulary) -> tuple[np.ndarray, np
         raise InputError("model.normalize_embedding: expected a vocabulary.txt with counts, it has none")
     specials = [0] * NGrams.num_specials
     return np.array(vocabulary.counts), np.array([*specials, *vocabulary.ngrams.counts.values()])
+
+
+def with_ratios(parameters: Parameters, data: Data) -> Parameters:
+    """The parameters with the training texts' log-count ratios in the bag of words, if there is one."""
+    if data.log_count_ratios is None:
+        return parameters
+    return parameters | {"bag.ratios": jnp.asarray(data.log_count_ratios)}
 
 
 def with_vectors(config: Config, parameters: Parameters, vocabulary: Vocabulary) -> Parameters:

@@ -15,6 +15,7 @@ from jaxrnn.errors import InputError
 from jaxrnn.settings import (
     COUNT,
     FRACTION,
+    HALF,
     NOT_NEGATIVE,
     NOT_NEGATIVE_COUNT,
     POSITIVE,
@@ -69,7 +70,9 @@ class ModelConfig:
 
     cell: Literal["lstm", "gru", "elman"] = option("lstm", "kind of recurrent layer")
     embedding: int = option(64, "features of a token", COUNT)
-    ngram_features: int = option(16, "features of a run of words, beside a token's", COUNT)
+    ngram_features: int = option(16, "features of a run of words, beside a token's; 0: none", NOT_NEGATIVE_COUNT)
+    bag_of_words: bool = option(False, "a linear classifier of the words and runs beside the network")
+    alone_rate: float = option(0.3, "of training texts that the network, and that the bag, answers alone", HALF)
     hidden: int = option(64, "hidden features a direction", COUNT)
     num_layers: int = option(1, "recurrent layers", COUNT)
     bidirectional: bool = option(True, "read the text in both directions")
@@ -169,7 +172,12 @@ class Config:
                         f"{key}: expected {toml_value(expected)} with task = language_modelling, "
                         f"got {toml_value(attrgetter(key)(self))}"
                     )
-        tables = ("embedding", "ngram_features") if self.data.ngrams > 1 else ("embedding",)
+        if self.data.ngrams > 1 and not (self.model.ngram_features or self.model.bag_of_words):
+            raise InputError(
+                "model.ngram_features: expected at least 1 with data.ngrams but no model.bag_of_words, got 0"
+            )
+        has_vectors = self.data.ngrams > 1 and self.model.ngram_features > 0
+        tables = ("embedding", "ngram_features") if has_vectors else ("embedding",)
         divided = {"embedding": tables, "hidden": ("hidden",), "both": (*tables, "hidden")}
         for name in divided[self.devices.divide]:
             if getattr(self.model, name) % self.devices.model_parallel:
@@ -189,6 +197,7 @@ _OF_LANGUAGE_MODELS = {
     "data.truncate": "head",
     "data.subwords": 0,
     "data.ngrams": 1,
+    "model.bag_of_words": False,
     "model.embedding_dropout_rate": None,
     "model.word_dropout_rate": 0.0,
     "model.normalize_embedding": False,

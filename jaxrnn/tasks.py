@@ -88,7 +88,8 @@ def classification(*, label_smoothing: float = 0.0) -> Task:
 
     def train(network: TextClassifier, rows: Rows, carry: Any, rngs: nnx.Rngs, perturbation: Array | None) -> Measured:
         x = network.embed(rows.tokens, rngs=rngs)
-        x = x if perturbation is None else x + perturbation
+        if perturbation is not None:  # of the words' vectors, which come first
+            x = x + jnp.pad(perturbation, ((0, 0), (0, 0), (0, x.shape[-1] - perturbation.shape[-1])))
         measured = measure(network.from_embeddings(x, rows.lengths, rngs=rngs), rows)
         if label_smoothing:
             losses = classification_loss(measured.logits, rows.labels, label_smoothing=label_smoothing)

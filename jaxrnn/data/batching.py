@@ -128,9 +128,9 @@ class BucketedBatches:
     ) -> None:
         if len(token_ids) != len(labels):
             raise ValueError(f"labels: expected one for each of the {len(token_ids)} texts, got {len(labels)}")
-        self._token_ids = token_ids
+        self.token_ids = token_ids
         self._numbers = token_ids[0].shape[1:] if token_ids else ()  # of each token
-        self._labels = np.asarray(labels, dtype=np.int32)
+        self.labels = np.asarray(labels, dtype=np.int32)
         self._batch_size = batch_size
         self._seed = seed
         self._pad_id = pad_id
@@ -179,12 +179,12 @@ class BucketedBatches:
         built = members[self._rows.start : self._rows.stop]
         tokens = np.full((len(self._rows), time, *self._numbers), self._pad_id, dtype=np.int32)
         for row, i in enumerate(built):
-            tokens[row, : self._lengths[i]] = self._token_ids[i]
+            tokens[row, : self._lengths[i]] = self.token_ids[i]
         filler = (0, len(self._rows) - len(built))
         return Batch(
             tokens=tokens,
             lengths=np.pad(self._lengths[built], filler),
-            labels=np.pad(self._labels[built], filler),
+            labels=np.pad(self.labels[built], filler),
             weights=np.pad(np.ones(len(built), dtype=np.float32), filler),
             indices=indices,
         )

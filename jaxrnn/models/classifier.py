@@ -1,4 +1,4 @@
-"""Text classifier: embedding, recurrent layers, one vector for the text, linear head."""
+"""Text classifier: embedding, recurrent layers, one vector for the text, linear head; a bag of words beside them."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,7 +9,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxrnn import nn
+from jaxrnn import core, nn
 from jaxrnn.nn.initializers import InitName
 from jaxrnn.nn.pooling import AttentionName, PoolingName
 from jaxrnn.typing import AnyArray
@@ -23,14 +23,18 @@ class TextClassifier(nnx.Module):
     """Classifies sequences of token numbers.
 
     Dropout acts on the embedding, between the layers and on the pooled state, while training (`model.train()`).
-    The embedding is that of words and, beside it, of runs of words if there are any.
+    The embedding is that of words and, beside it, of runs of words if there are any. A bag of words may answer beside
+    the network; the logits are then the mean of both.
 
     Args:
       vocabulary_size: V, rows of the embedding.
       num_classes: at least 2; two classes share one logit.
       embedding_features: width of a token's vector.
       num_ngrams: numbers of the runs of words; 0: tokens have no runs.
-      ngram_features: width of a run's vector.
+      ngram_features: width of a run's vector; 0: they have none, and are for the bag alone.
+      bag_of_words: a linear classifier of words and runs beside the network, see `jaxrnn.nn.Bag`.
+      alone_rate: of the texts that the network answers alone in training, and of those that the bag does, see
+        `jaxrnn.nn.BranchDropout`.
       cell: kind of recurrent layer.
       hidden_features: H, width of each direction's state.
       num_layers: recurrent layers in depth.
@@ -64,6 +68,8 @@ class TextClassifier(nnx.Module):
         pooling: PoolingName | Sequence[PoolingName],
         num_ngrams: int = 0,
         ngram_features: int = 16,
+        bag_of_words: bool = False,
+        alone_rate: float = 1 / 3,
         embedding_dropout_rate: float | None = None,
         word_dropout_rate: float = 0.0,
         frequencies: tuple[AnyArray, AnyArray] | None = None,
@@ -86,10 +92,12 @@ class TextClassifier(nnx.Module):
             return nn.Embed(rows, features, embedding_init=init, frequencies=frequencies, rngs=rngs)
 
         self.embedding = embed(vocabulary_size, embedding_features, of_words)
-        self.ngrams = embed(num_ngrams, ngram_features, of_ngrams) if num_ngrams else None
+        has_vectors = num_ngrams > 0 and ngram_features > 0
+        self.ngrams = embed(num_ngrams, ngram_features, of_ngrams) if has_vectors else None
+        self.word_features = embedding_features + (ngram_features if has_vectors else 0)  # what the layers read
         self.embedding_dropout = nnx.Dropout(dropout_rate if embedding_dropout_rate is None else embedding_dropout_rate)
         self.layer = LAYERS[cell](
-            embedding_features + (ngram_features if num_ngrams else 0),
+            self.word_features,
             hidden_features,
             num_layers,
             bidirectional=bidirectional,
@@ -108,6 +116,7 @@ class TextClassifier(nnx.Module):
             time_major=True,
             rngs=rngs,
         )
+        num_outputs = 1 if num_classes == 2 else num_classes
         bound = self.pooling.out_features**-0.5
         uniform = nnx.initializers.uniform(2 * bound)
 
@@ -116,13 +125,15 @@ class TextClassifier(nnx.Module):
 
         self.head = nnx.Linear(
             self.pooling.out_features,
-            1 if num_classes == 2 else num_classes,
+            num_outputs,
             kernel_init=head_init if torch_like else nnx.initializers.lecun_normal(),
             bias_init=head_init if torch_like else nnx.initializers.zeros,
             rngs=rngs,
         )
         self.dropout = nnx.Dropout(dropout_rate)
         self.word_dropout = nn.WordDropout(word_dropout_rate, rngs=rngs)  # after the weights: it takes a key too
+        self.bag = nn.Bag(vocabulary_size, num_ngrams, num_outputs) if bag_of_words else None
+        self.branch_dropout = nn.BranchDropout(alone_rate)
 
     def __call__(self, tokens: AnyArray, lengths: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
         """Logits of a batch of texts.
@@ -141,21 +152,28 @@ class TextClassifier(nnx.Module):
     def embed(self, tokens: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
         """Vectors of the tokens `[batch, time]` after dropout, `[time, batch, features]`.
 
-        The vectors of the runs that end with a token are added up, and stand beside its own.
+        The vectors of the runs that end with a token are added up, and stand beside its own; after them stand
+        the terms that the bag adds to the logits there, if there is one.
         """
         tokens = self.word_dropout(jnp.asarray(tokens).swapaxes(0, 1), rngs=rngs)
-        if self.ngrams is None:
-            x = self.embedding(tokens)
-        else:
-            x = jnp.concatenate([self.embedding(tokens[..., 0]), self.ngrams(tokens[..., 1:]).sum(-2)], axis=-1)
-        return self.embedding_dropout(x, rngs=rngs)
+        x = [self.embedding(tokens if tokens.ndim == 2 else tokens[..., 0])]
+        if self.ngrams is not None:
+            x.append(self.ngrams(tokens[..., 1:]).sum(-2))
+        if self.bag is not None:
+            x.append(self.bag(tokens))
+        return self.embedding_dropout(jnp.concatenate(x, axis=-1), rngs=rngs)
 
     def from_embeddings(self, x: Array, lengths: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
         """Logits from what `embed` returns, or from vectors near it; the random streams go on from there."""
+        x, terms = jnp.split(x, [self.word_features], axis=-1)
         y, state = self.layer(x, lengths=lengths, rngs=rngs)
         last = jnp.concatenate(list(state.h[-self.layer.num_directions :]), axis=-1)
         pooled = self.pooling(y, last, lengths=lengths)
-        return self.head(self.dropout(pooled, rngs=rngs))
+        logits = self.head(self.dropout(pooled, rngs=rngs))
+        if self.bag is None:
+            return logits
+        valid = core.checked_mask(lengths, None, *terms.shape[:2])
+        return self.branch_dropout(logits, core.zero_padding(valid, terms).sum(0) + self.bag.bias, rngs=rngs)
 
 
 def num_parameters(model: nnx.Module) -> int:
