@@ -226,6 +226,7 @@ def build_optimizer(config: Config, *, num_steps: int) -> Optimizer:
             max_grad_norm=optim.max_grad_norm,
             accumulate_steps=optim.accumulate_steps,
             ema_decay=optim.ema_decay,
+            average_epochs=optim.average_epochs,
         )
     except ValueError as error:
         raise InputError(f"optim.{error}") from error

@@ -106,6 +106,7 @@ class OptimConfig:
     virtual_adversarial: float | None = option(None, "norm of virtual ones, which follow no label", POSITIVE)
     sampled_words: int | None = option(None, "estimate a language model's softmax from so many; none: all words", COUNT)
     ema_decay: float | None = option(None, "of an average of the weights, used in their place", FRACTION)
+    average_epochs: int | None = option(None, "use the mean of the weights after so many last epochs", COUNT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,6 +163,8 @@ class Config:
             _SCHEMA.checked(key, attrgetter(key)(self))
         if self.optim.optimizer == "adam" and self.optim.weight_decay:
             raise InputError(f"optim.weight_decay: expected 0 for adam (adamw has it), got {self.optim.weight_decay}")
+        if self.optim.ema_decay is not None and self.optim.average_epochs is not None:
+            raise InputError(f"optim.average_epochs: expected none with ema_decay, got {self.optim.average_epochs}")
         if self.task == "language_modelling":
             for key, expected in _OF_LANGUAGE_MODELS.items():
                 if attrgetter(key)(self) != expected:

@@ -100,6 +100,44 @@ def test_the_average_is_what_is_validated_and_kept(arguments, tmp_path, monkeypa
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+def test_the_mean_of_the_last_epochs_is_what_is_validated_and_kept(arguments, tmp_path, monkeypatch):
+    """And a run that was stopped in its third epoch has the same bits."""
+    ends, validated = [], []
+    fit = train.fit
+
+    def kept(trainer, state, position):
+        def step(state, batch):
+            state, totals = trainer.train_step(state, batch)
+            if int(state.step) % 7 == 0:
+                ends.append(jax.tree.map(np.array, state.parameters))
+            return state, totals
+
+        def evaluate(parameters, batches):
+            validated.append(jax.tree.map(np.array, parameters))
+            return trainer.evaluate(parameters, batches)
+
+        return fit(trainer._replace(train_step=step, evaluate=evaluate), state, position)
+
+    whole, stopped = (arguments(tmp_path / name, "optim.average_epochs=2") for name in ("whole", "stopped"))
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "fit", kept)
+        assert train.main(whole) == 0
+    assert len(validated) == 3
+    for epoch, parameters in enumerate(validated):
+        for name, value in parameters.items():
+            mean = np.mean([end[name] for end in ends[max(epoch - 1, 0) : epoch + 1]], axis=0)
+            np.testing.assert_allclose(value, mean, rtol=1e-6, atol=1e-7, err_msg=name)
+    best_step = json.loads((tmp_path / "whole" / "result.json").read_text())["best_step"]
+    saved = parameters_of(tmp_path / "whole")
+    assert all(np.array_equal(saved[name], value) for name, value in validated[best_step // 7 - 1].items())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "make_train_step", stopping_at(17, train.make_train_step))
+        assert train.main(stopped) == 130
+    assert train.main(stopped) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
 def test_early_stopping(arguments, tmp_path, capsys):
     rate = "optim.learning_rate=1e-30"  # nothing is learnt
     run_dir = tmp_path / "run"

@@ -14,7 +14,7 @@ from jaxrnn.training.curves import draw_curves
 from jaxrnn.training.events import Events
 from jaxrnn.training.interrupt import Interrupted, InterruptGuard
 from jaxrnn.training.meter import Meter
-from jaxrnn.training.optimizer import Optimizer, evaluated_parameters, learning_rate_scale
+from jaxrnn.training.optimizer import Optimizer, epoch_ended, evaluated_parameters, learning_rate_scale
 from jaxrnn.training.processes import is_first, largest
 from jaxrnn.training.profile import Profile
 from jaxrnn.training.progress import ProgressDisplay, format_duration
@@ -157,6 +157,7 @@ def _validate(
 ) -> tuple[TrainState, Position]:
     start = time.monotonic()
     step = int(state.step)
+    state = state._replace(optimizer=epoch_ended(state.optimizer, state.parameters))
     parameters = evaluated_parameters(state.optimizer, state.parameters)
     with trainer.meter.timing("evaluation"):
         totals = trainer.evaluate(parameters, trainer.validation.in_order()).totals

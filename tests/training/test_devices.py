@@ -19,6 +19,7 @@ from jaxrnn.training import (
     make_train_step,
     split_model,
 )  # fmt: skip
+from jaxrnn.training.optimizer import epoch_ended, evaluated_parameters
 
 BATCH = 12
 
@@ -122,9 +123,14 @@ def test_on_from_eight_devices_to_parameters_divided_over_four(model, alone, tmp
 @pytest.mark.parametrize("divide", ["embedding", "hidden", "both"])
 def test_what_is_divided(model, divide):
     """Also of what the optimiser remembers: it lies where its parameter does."""
-    adam = make_optimizer(rule="adam", learning_rate=0.01, num_steps=1).transformation
+    adam = make_optimizer(rule="adam", learning_rate=0.01, num_steps=1, average_epochs=2).transformation
     state = Devices.of(8, model_parallel=4, divide=divide).put(TrainState.initial(model.parameters, adam))
-    for tree in (state.parameters, state.optimizer[0].mu):
+    (moments, _), before = state.optimizer
+    after = epoch_ended(before, state.parameters)
+    for name, value in after.parameters.items():
+        assert value.sharding.is_equivalent_to(before.parameters[name].sharding, value.ndim)
+        np.testing.assert_array_equal(value, np.stack([model.parameters[name], np.zeros_like(value[1])]))
+    for tree in (state.parameters, moments.mu, evaluated_parameters(after, state.parameters)):
         embedding, w_h, kernel = (tree[name] for name in ("embedding.embedding", "layer.cells.0.w_h", "head.kernel"))
         assert embedding.sharding.shard_shape(embedding.shape) == (30, 8 if divide == "hidden" else 2)
         assert w_h.sharding.shard_shape(w_h.shape) == (8, 3, 8 if divide == "embedding" else 2)
