@@ -41,6 +41,7 @@ class DataConfig:
     validation_fraction: float = option(0.1, "of train, when the source has no validation split", FRACTION)
     split_seed: int | None = option(None, "of the split and of which examples are kept; none: as seed", SEED)
     test_fraction: float = option(0.2, "of all, when the source has no test split", FRACTION)
+    unlabelled: bool = option(False, "virtual adversarial loss of the source's unsupervised texts too")
     strip_html: bool = option(False, "take out tags such as <br />, resolve &amp; and its like")
     max_tokens: int = option(400, "longer texts are cut, and counted", COUNT)
     truncate: Literal["head", "tail", "both"] = option("head", "the part that longer texts keep")
@@ -165,6 +166,8 @@ class Config:
             raise InputError(f"optim.weight_decay: expected 0 for adam (adamw has it), got {self.optim.weight_decay}")
         if self.optim.ema_decay is not None and self.optim.average_epochs is not None:
             raise InputError(f"optim.average_epochs: expected none with ema_decay, got {self.optim.average_epochs}")
+        if self.data.unlabelled and self.task == "classification" and self.optim.virtual_adversarial is None:
+            raise InputError("optim.virtual_adversarial: expected a norm with data.unlabelled = true, got none")
         if self.task == "language_modelling":
             for key, expected in _OF_LANGUAGE_MODELS.items():
                 if attrgetter(key)(self) != expected:
@@ -189,6 +192,7 @@ class Config:
 
 # What a language model cannot be but so.
 _OF_LANGUAGE_MODELS = {
+    "data.unlabelled": False,  # they read all texts anyway
     "data.truncate": "head",
     "data.subwords": 0,
     "data.ngrams": 1,

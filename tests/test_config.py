@@ -104,6 +104,14 @@ def test_every_setting_has_a_one_line_help_and_an_optional_one_defaults_to_none(
             "optim.average_epochs: expected none with ema_decay, got 3",
         ),
         (
+            {"data": DataConfig(unlabelled=True)},
+            "optim.virtual_adversarial: expected a norm with data.unlabelled = true, got none",
+        ),
+        (
+            {"task": "language_modelling", "data": DataConfig(unlabelled=True)},
+            "data.unlabelled: expected false with task = language_modelling, got true",
+        ),
+        (
             {"devices": DevicesConfig(model_parallel=3)},
             "devices.model_parallel: expected a divisor of model.embedding = 64, got 3",
         ),

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxrnn.data import BucketedBatches
+from jaxrnn.data import BucketedBatches, WithUnlabelled
 from jaxrnn.models import TextClassifier
 from jaxrnn.training import (
     Checkpoints,
     Devices,
+    Perturbations,
     Position,
     TrainState,
     make_evaluate,
@@ -118,6 +119,25 @@ def test_on_from_eight_devices_to_parameters_divided_over_four(model, alone, tmp
     w_h = actual[0].parameters["layer.cells.0.w_h"]
     assert len(w_h.sharding.device_set) == 4
     assert w_h.sharding.shard_shape(w_h.shape) == (8, 3, 4)
+
+
+def test_unlabelled_batches_on_several_devices(model):
+    """One step of gradient descent, whose 12 and 12 rows are divided over 8 devices, is that of one."""
+    sgd = make_optimizer(rule="sgd", learning_rate=1.0, num_steps=1).transformation
+    perturbations = Perturbations(adversarial=0.5, virtual_adversarial=0.5)
+    after = []
+    for devices in (Devices.of(1), Devices.of(8), Devices.of(8, model_parallel=2, divide="both")):
+        batches = WithUnlabelled(batches_for(devices), batches_for(devices))
+        step = make_train_step(model, sgd, 1, devices=devices, perturbations=perturbations)
+        state, _ = step(
+            devices.put(TrainState.initial(devices.put(model.parameters), sgd)), next(batches.epoch(0, start=2))
+        )
+        after.append(state.parameters)
+    for name, value in model.parameters.items():
+        moved = after[0][name] - value
+        for parameters in after[1:]:
+            tolerance = 1e-4 * np.abs(moved).max()  # the direction follows small differences of the predictions
+            np.testing.assert_allclose(parameters[name] - value, moved, rtol=0, atol=tolerance, err_msg=name)
 
 
 @pytest.mark.parametrize("divide", ["embedding", "hidden", "both"])
