@@ -17,6 +17,7 @@ from jaxrnn.data import (
     NGrams,
     StreamBatches,
     Vocabulary,
+    WithUnlabelled,
     choose_boundaries,
     load_corpus,
     load_vectors,
@@ -52,7 +53,7 @@ class Data(NamedTuple):
 
     label_names: tuple[str, ...]  # none: a language model's
     vocabulary: Vocabulary
-    train: BucketedBatches | StreamBatches
+    train: BucketedBatches | WithUnlabelled | StreamBatches
     validation: BucketedBatches
     test: BucketedBatches
     log_count_ratios: np.ndarray | None = None  # of the training texts, for a bag of words
@@ -66,11 +67,12 @@ def build_corpus(config: Config) -> Corpus:
         test_fraction=config.data.test_fraction,
         seed=config.split_seed,
         max_train_examples=config.data.max_train_examples,
+        unlabelled=config.data.unlabelled,
     )
 
 
 def build_data(config: Config, devices: Devices, *, known: Vocabulary | None = None, keep_tokens: bool = True) -> Data:
-    """From the source to batches of token numbers, with the vocabulary of the training texts.
+    """From the source to batches of token numbers, with the vocabulary of the training texts and the unlabelled ones.
 
     Args:
       config: the run's.
@@ -80,27 +82,31 @@ def build_data(config: Config, devices: Devices, *, known: Vocabulary | None = N
     """
     corpus = build_corpus(config)
     tokens = {split: build_tokens(config, each.texts, keep=keep_tokens) for split, each in corpus.splits.items()}
+    read = tokens["train"] + tokens.pop("unsupervised", [])  # in training
     vocabulary = Vocabulary.build(
-        tokens["train"],
+        read,
         max_size=config.data.vocabulary_size or None,
         min_count=config.data.min_count,
         num_pieces=config.data.subwords,
     ).extended(known or Vocabulary([]))
     if config.data.ngrams > 1 or config.model.normalize_embedding:
         vocabulary = vocabulary.counted(
-            tokens["train"],
+            read,
             longest=config.data.ngrams,
             max_size=config.data.ngram_vocabulary_size or None,
             min_count=config.data.ngram_min_count,
         )
     batches = {
-        split: build_batches(config, vocabulary, tokens[split], examples.labels, devices)
-        for split, examples in corpus.splits.items()
+        split: build_batches(config, vocabulary, each, corpus.splits[split].labels, devices)
+        for split, each in tokens.items()
     }
     train = batches["train"]
+    if config.data.unlabelled:
+        labels = np.zeros(len(read), np.int32)  # of no meaning
+        train = WithUnlabelled(train, build_batches(config, vocabulary, read, labels, devices))
     logger.info(
         "batches: %d an epoch, %d shapes, %.1f %% padding; vocabulary: %s tokens%s",
-        *(train.num_batches, len(train.shapes), 100 * train.padding, f"{len(vocabulary):,}"),
+        *(train.num_batches, len(train.shapes), 100 * batches["train"].padding, f"{len(vocabulary):,}"),
         f", {len(vocabulary.ngrams):,} runs of up to {vocabulary.ngrams.longest}" if len(vocabulary.ngrams) else "",
     )
     ratios = None
@@ -155,7 +161,7 @@ def bucket(config: Config, token_ids: Sequence[np.ndarray], labels: np.ndarray, 
     )
 
 
-def count_steps(config: Config, train: BucketedBatches | StreamBatches) -> int:
+def count_steps(config: Config, train: BucketedBatches | WithUnlabelled | StreamBatches) -> int:
     """Steps of the whole run, unless it stops early."""
     steps = config.train.epochs * train.num_batches
     return steps if config.train.max_steps is None else min(steps, config.train.max_steps)
@@ -246,6 +252,7 @@ def build_optimizer(config: Config, *, num_steps: int) -> Optimizer:
             max_grad_norm=optim.max_grad_norm,
             accumulate_steps=optim.accumulate_steps,
             ema_decay=optim.ema_decay,
+            average_epochs=optim.average_epochs,
         )
     except ValueError as error:
         raise InputError(f"optim.{error}") from error

@@ -42,6 +42,7 @@ class DataConfig:
     validation_fraction: float = option(0.1, "of train, when the source has no validation split", FRACTION)
     split_seed: int | None = option(None, "of the split and of which examples are kept; none: as seed", SEED)
     test_fraction: float = option(0.2, "of all, when the source has no test split", FRACTION)
+    unlabelled: bool = option(False, "virtual adversarial loss of the source's unsupervised texts too")
     strip_html: bool = option(False, "take out tags such as <br />, resolve &amp; and its like")
     max_tokens: int = option(400, "longer texts are cut, and counted", COUNT)
     truncate: Literal["head", "tail", "both"] = option("head", "the part that longer texts keep")
@@ -109,6 +110,7 @@ class OptimConfig:
     virtual_adversarial: float | None = option(None, "norm of virtual ones, which follow no label", POSITIVE)
     sampled_words: int | None = option(None, "estimate a language model's softmax from so many; none: all words", COUNT)
     ema_decay: float | None = option(None, "of an average of the weights, used in their place", FRACTION)
+    average_epochs: int | None = option(None, "use the mean of the weights after so many last epochs", COUNT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,6 +167,10 @@ class Config:
             _SCHEMA.checked(key, attrgetter(key)(self))
         if self.optim.optimizer == "adam" and self.optim.weight_decay:
             raise InputError(f"optim.weight_decay: expected 0 for adam (adamw has it), got {self.optim.weight_decay}")
+        if self.optim.ema_decay is not None and self.optim.average_epochs is not None:
+            raise InputError(f"optim.average_epochs: expected none with ema_decay, got {self.optim.average_epochs}")
+        if self.data.unlabelled and self.task == "classification" and self.optim.virtual_adversarial is None:
+            raise InputError("optim.virtual_adversarial: expected a norm with data.unlabelled = true, got none")
         if self.task == "language_modelling":
             for key, expected in _OF_LANGUAGE_MODELS.items():
                 if attrgetter(key)(self) != expected:
@@ -194,6 +200,7 @@ class Config:
 
 # What a language model cannot be but so.
 _OF_LANGUAGE_MODELS = {
+    "data.unlabelled": False,  # they read all texts anyway
     "data.truncate": "head",
     "data.subwords": 0,
     "data.ngrams": 1,

@@ -38,11 +38,12 @@ def copies_in_training(config: Config) -> int:
     """How many arrays as large as the parameters a training step holds.
 
     The parameters and their gradient, what the optimiser remembers of it, the mean of several gradients, and the
-    average of the parameters.
+    average of the parameters, or those after each of the last epochs; and the gradient at texts without labels.
     """
     optim = config.optim
     moments = {"adam": 2, "adamw": 2, "lion": 1, "sgd": int(optim.momentum > 0)}[optim.optimizer]
-    return 2 + moments + (optim.accumulate_steps > 1) + (optim.ema_decay is not None)
+    averages = int(optim.ema_decay is not None) + (optim.average_epochs or 0)
+    return 2 + moments + (optim.accumulate_steps > 1) + averages + config.data.unlabelled
 
 
 def _count_parameters(config: Config, *, num_tokens: int, num_ngrams: int) -> int:

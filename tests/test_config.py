@@ -100,6 +100,18 @@ def test_every_setting_has_a_one_line_help_and_an_optional_one_defaults_to_none(
             "optim.weight_decay: expected 0 for adam (adamw has it), got 0.1",
         ),
         (
+            {"optim": OptimConfig(ema_decay=0.9, average_epochs=3)},
+            "optim.average_epochs: expected none with ema_decay, got 3",
+        ),
+        (
+            {"data": DataConfig(unlabelled=True)},
+            "optim.virtual_adversarial: expected a norm with data.unlabelled = true, got none",
+        ),
+        (
+            {"task": "language_modelling", "data": DataConfig(unlabelled=True)},
+            "data.unlabelled: expected false with task = language_modelling, got true",
+        ),
+        (
             {"devices": DevicesConfig(model_parallel=3)},
             "devices.model_parallel: expected a divisor of model.embedding = 64, got 3",
         ),

@@ -51,6 +51,7 @@ def test_a_model_that_memory_cannot_hold_is_refused(overrides, monkeypatch):
         ["optim.optimizer=sgd", "optim.momentum=0.9"],
         ["optim.optimizer=lion", "optim.ema_decay=0.99"],
         ["optim.optimizer=adamw", "optim.accumulate_steps=2", "optim.ema_decay=0.99"],
+        ["optim.average_epochs=3"],
     ],
 )
 def test_copies_are_what_the_optimiser_keeps(overrides):

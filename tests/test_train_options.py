@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from small_data import SMALL, assert_same_run, make_texts, metrics_of, parameters_of
 
-from jaxrnn import train
+from jaxrnn import build, train
 from jaxrnn.errors import InputError
-from jaxrnn.training import loop
+from jaxrnn.training import loop, step
 from jaxrnn.training.meter import Meter, describe
 
 EVERYTHING = [
@@ -25,6 +25,8 @@ def arguments(tmp_path_factory):
     data, cache = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache")
     for split, count in {"train": 100, "validation": 30, "test": 30}.items():
         (data / f"{split}.jsonl").write_text("\n".join(map(json.dumps, make_texts(count, seed=count))))
+    unlabelled = [{"text": f"{record['text']} and unheard of"} for record in make_texts(60, seed=60)]
+    (data / "unsupervised.jsonl").write_text("\n".join(map(json.dumps, unlabelled)))
 
     def arguments(run_dir, *more):
         small = [*SMALL, "data.max_shapes=1", "model.cell=elman", "model.bidirectional=false"]
@@ -98,6 +100,77 @@ def test_the_average_is_what_is_validated_and_kept(arguments, tmp_path, monkeypa
     # The same steps were taken, by a program that XLA may have rounded differently.
     losses = [metrics_of(path)[0]["train_loss"] for path in (averaged, plain)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_the_mean_of_the_last_epochs_is_what_is_validated_and_kept(arguments, tmp_path, monkeypatch):
+    """And a run that was stopped in its third epoch has the same bits."""
+    ends, validated = [], []
+    fit = train.fit
+
+    def kept(trainer, state, position):
+        def step(state, batch):
+            state, totals = trainer.train_step(state, batch)
+            if int(state.step) % 7 == 0:
+                ends.append(jax.tree.map(np.array, state.parameters))
+            return state, totals
+
+        def evaluate(parameters, batches):
+            validated.append(jax.tree.map(np.array, parameters))
+            return trainer.evaluate(parameters, batches)
+
+        return fit(trainer._replace(train_step=step, evaluate=evaluate), state, position)
+
+    whole, stopped = (arguments(tmp_path / name, "optim.average_epochs=2") for name in ("whole", "stopped"))
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "fit", kept)
+        assert train.main(whole) == 0
+    assert len(validated) == 3
+    for epoch, parameters in enumerate(validated):
+        for name, value in parameters.items():
+            mean = np.mean([end[name] for end in ends[max(epoch - 1, 0) : epoch + 1]], axis=0)
+            np.testing.assert_allclose(value, mean, rtol=1e-6, atol=1e-7, err_msg=name)
+    best_step = json.loads((tmp_path / "whole" / "result.json").read_text())["best_step"]
+    saved = parameters_of(tmp_path / "whole")
+    assert all(np.array_equal(saved[name], value) for name, value in validated[best_step // 7 - 1].items())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "make_train_step", stopping_at(17, train.make_train_step))
+        assert train.main(stopped) == 130
+    assert train.main(stopped) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_texts_without_labels(arguments, tmp_path, monkeypatch, capsys):
+    """Their words are known, each shape is compiled once, and a run that was stopped has the same bits."""
+    traced = {"labelled": 0, "unlabelled": 0}
+
+    def counting(name, function):
+        def count(*arguments, **options):
+            traced[name] += 1
+            return function(*arguments, **options)
+
+        return count
+
+    options = ["data.unlabelled=true", "optim.virtual_adversarial=0.5", "data.max_shapes=2"]
+    plain, whole, stopped = tmp_path / "plain", tmp_path / "whole", tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        patch.setattr(step.Objective, "gradients", counting("labelled", step.Objective.gradients))
+        patch.setattr(step.Objective, "virtual_gradient", counting("unlabelled", step.Objective.virtual_gradient))
+        assert train.main(arguments(whole, *options)) == 0
+    assert traced == {"labelled": 2, "unlabelled": 2}  # 21 steps; the unlabelled texts come round every 10
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "make_train_step", stopping_at(17, train.make_train_step))
+        assert train.main(arguments(stopped, *options)) == 130
+    assert train.main(arguments(stopped, *options)) == 0
+    assert_same_run(whole, stopped)
+
+    assert train.main(arguments(plain, *options[1:], "train.max_steps=1")) == 0
+    words = [set(build.load_classifier(run_dir).vocabulary.words) for run_dir in (whole, plain)]
+    assert words[0] - words[1] == {"unheard", "of"}
+    capsys.readouterr()
+    assert train.main([*arguments(whole, *options), "--dry-run"]) == 0
+    (shapes,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("shapes"))
+    assert shapes.count("16 x ") == 4
 
 
 def test_early_stopping(arguments, tmp_path, capsys):

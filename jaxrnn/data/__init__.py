@@ -2,6 +2,7 @@
 
 from jaxrnn.data.batching import Batch as Batch
 from jaxrnn.data.batching import BucketedBatches as BucketedBatches
+from jaxrnn.data.batching import WithUnlabelled as WithUnlabelled
 from jaxrnn.data.batching import choose_boundaries as choose_boundaries
 from jaxrnn.data.batching import truncate as truncate
 from jaxrnn.data.corpus import Corpus as Corpus

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ class Batch:
         weights: float32 [rows], 1 for examples, 0 for filler.
         indices: int64 [batch], the place in the data of every row of the batch, -1 for filler. The other arrays have
             those rows of it that were asked for, which are all unless several hosts share it.
+        unlabelled: A batch beside this one, whose labels count for nothing, if there is one.
     """
 
     tokens: np.ndarray
@@ -32,6 +33,7 @@ class Batch:
     labels: np.ndarray
     weights: np.ndarray
     indices: np.ndarray
+    unlabelled: "Batch | None" = None
 
 
 def truncate(
@@ -188,6 +190,40 @@ class BucketedBatches:
             weights=np.pad(np.ones(len(built), dtype=np.float32), filler),
             indices=indices,
         )
+
+
+class WithUnlabelled:
+    """Labelled batches, each with a batch of other texts beside it whose labels count for nothing.
+
+    The others come round in their own time: the n-th batch of a run, over all epochs, has their n-th beside it. So
+    where a run goes on, its place among them needs no memory.
+    """
+
+    def __init__(self, labelled: BucketedBatches, others: BucketedBatches) -> None:
+        self._labelled = labelled
+        self._others = others
+
+    @property
+    def num_batches(self) -> int:
+        """Number of batches of every epoch."""
+        return self._labelled.num_batches
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """The distinct (batch, time) shapes of the labelled batches, then those of the others."""
+        return self._labelled.shapes + self._others.shapes
+
+    def epoch(self, number: int, *, start: int = 0) -> Iterator[Batch]:
+        """Returns the batches of one epoch; arguments as of the labelled ones."""
+        others = self._endless(start=number * self.num_batches + start)
+        pairs = zip(self._labelled.epoch(number, start=start), others, strict=False)
+        return (replace(batch, unlabelled=other) for batch, other in pairs)
+
+    def _endless(self, *, start: int) -> Iterator[Batch]:
+        number, start = divmod(start, self._others.num_batches)
+        while True:
+            yield from self._others.epoch(number, start=start)
+            number, start = number + 1, 0
 
 
 def _fill_buckets(lengths: np.ndarray, boundaries: Sequence[int], batch_size: int) -> list[tuple[int, np.ndarray]]:

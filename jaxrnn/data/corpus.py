@@ -47,7 +47,7 @@ class Corpus:
 
     Attributes:
         label_names: The name of each label number.
-        splits: The examples of "train", "validation" and "test".
+        splits: The examples of "train", "validation" and "test"; where asked for of "unsupervised", all labelled 0.
     """
 
     label_names: tuple[str, ...]

@@ -26,6 +26,7 @@ def load_corpus(
     test_fraction: float,
     seed: int,
     max_train_examples: int | None = None,
+    unlabelled: bool = False,
 ) -> Corpus:
     """Loads a corpus and completes its splits; the same arguments give the same corpus.
 
@@ -44,9 +45,10 @@ def load_corpus(
             text are dropped before.
         seed: Seed of the splits.
         max_train_examples: Number of training examples to keep, picked at random; None keeps all.
+        unlabelled: Load also the texts that the source calls "unsupervised" or "unsup".
 
     Returns:
-        The corpus with the splits "train", "validation" and "test".
+        The corpus with the splits "train", "validation" and "test", and "unsupervised" if `unlabelled`.
 
     Raises:
         InputError: The source cannot be found or read, or is not fit for training.
@@ -63,6 +65,8 @@ def load_corpus(
         max_train_examples=max_train_examples,
     )
     _check_train(splits["train"], label_names, source)
+    if unlabelled:
+        splits["unsupervised"] = _read_unlabelled(source)
     logger.info("data: %s", ", ".join(f"{len(examples):,} {split}" for split, examples in splits.items()))
     return Corpus(label_names, splits)
 
@@ -153,6 +157,16 @@ def _find_and_read(source: str, labelled: bool) -> dict[str, Records]:
     if path.suffix.lower() in FILE_KINDS or not HUB_NAME.fullmatch(source):
         raise InputError(f"data.source {source!r}: no such file or folder (looked from {Path.cwd()})")
     return read_hub(source, labelled=labelled)
+
+
+def _read_unlabelled(source: str) -> Examples:
+    records = _read(source, labelled=False)
+    if "unsupervised" not in records or not records["unsupervised"].texts:
+        raise InputError(
+            f"data.unlabelled: expected texts in a split unsupervised or unsup of data.source {source!r}, which has "
+            f"{', '.join(records)}"
+        )
+    return records["unsupervised"].number_labels([UNLABELLED])
 
 
 def _check_train(train: Examples, label_names: tuple[str, ...], source: str) -> None:

@@ -9,7 +9,7 @@ from jaxrnn.errors import InputError
 
 logger = logging.getLogger("jaxrnn")
 
-IGNORED_CLASS = "unsup"  # aclImdb's unlabelled reviews
+UNLABELLED_CLASS = "unsup"  # aclImdb's unlabelled reviews, among the training ones
 
 
 def find_bbc_news() -> Path:
@@ -37,24 +37,23 @@ def read_tree(root: Path, *, labelled: bool = True) -> dict[str, Records]:
 
     Args:
         root: The folder.
-        labelled: Whether labels are asked for. If not, aclImdb's unlabelled reviews are read too.
+        labelled: Whether labels are asked for. If not, aclImdb's unlabelled reviews are a split "unsupervised".
 
     Returns:
         The records of each split found; empty when the folder has no such structure.
     """
     names = split_names(labelled=labelled)
-    splits = {
-        names[folder.name]: _read_classes(folder, labelled) for folder in _subfolders(root) if folder.name in names
-    }
-    if not splits:
-        splits = {"train": _read_classes(root, labelled)}
+    folders = {names[folder.name]: folder for folder in _subfolders(root) if folder.name in names} or {"train": root}
+    splits = {split: _read_classes(folder, labelled) for split, folder in folders.items()}
+    if not labelled and "train" in folders:
+        splits.setdefault("unsupervised", _read_classes(folders["train"], labelled, unlabelled_class=True))
     return {split: records for split, records in splits.items() if records.texts}
 
 
-def _read_classes(folder: Path, labelled: bool) -> Records:
+def _read_classes(folder: Path, labelled: bool, *, unlabelled_class: bool = False) -> Records:
     texts, labels, damaged = [], [], []
     for class_folder in _subfolders(folder):
-        if labelled and class_folder.name == IGNORED_CLASS:
+        if (class_folder.name == UNLABELLED_CLASS) != unlabelled_class:
             continue
         for path in sorted(class_folder.glob("*.txt")):
             content = path.read_bytes()

@@ -9,6 +9,9 @@ The step is taken from the embedded text, after dropout; its L2 norm over all of
 
 All passes of a step have the same dropout masks.
 
+The virtual loss needs no labels: where there are texts without, it is the mean over a batch drawn from all texts
+(equation 5), beside the other losses of a batch with labels.
+
 Source: Miyato, Dai & Goodfellow 2017, arXiv:1605.07725, equations 3 to 7; ξ as in the authors' program.
 """
 
@@ -53,10 +56,31 @@ class Perturbations(NamedTuple):
             worst = scaled(ascent, self.adversarial)
             parts.append(jax.grad(loss, has_aux=True)(parameters, worst)[0])
         if self.virtual_adversarial is not None:
-            ascent = divergent_direction(lambda each: divergence(parameters, each, measured), random)
-            worst = scaled(ascent, self.virtual_adversarial)
-            parts.append(jax.grad(divergence)(parameters, worst, measured))
+            parts.append(
+                virtual_gradient(divergence, parameters, measured, norm=self.virtual_adversarial, random=random)
+            )
         return jax.tree.map(lambda *each: sum(each[1:], each[0]), *parts), measured
+
+
+def virtual_gradient(
+    divergence: Callable[[Parameters, Array, Measured], Array],
+    parameters: Parameters,
+    measured: Measured,
+    *,
+    norm: float,
+    random: Array,
+) -> Parameters:
+    """The gradient of the virtual adversarial loss.
+
+    Args:
+      divergence: of the prediction at a perturbation from the one that was measured.
+      parameters: where the gradient is taken.
+      measured: at the texts as they are, with these parameters.
+      norm: of the perturbations.
+      random: the direction to begin with; zero in the padding.
+    """
+    ascent = divergent_direction(lambda each: divergence(parameters, each, measured), random)
+    return jax.grad(divergence)(parameters, scaled(ascent, norm), measured)
 
 
 def scaled(directions: Array, norm: float) -> Array:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from jaxrnn.data import Batch, BucketedBatches, StreamBatches
+from jaxrnn.data import Batch, BucketedBatches, StreamBatches, WithUnlabelled
 from jaxrnn.errors import InputError
 from jaxrnn.tasks import Task, Totals
 from jaxrnn.training.checkpoint import Checkpoints, Position
@@ -14,7 +14,7 @@ from jaxrnn.training.curves import draw_curves
 from jaxrnn.training.events import Events
 from jaxrnn.training.interrupt import Interrupted, InterruptGuard
 from jaxrnn.training.meter import Meter
-from jaxrnn.training.optimizer import Optimizer, evaluated_parameters, learning_rate_scale
+from jaxrnn.training.optimizer import Optimizer, epoch_ended, evaluated_parameters, learning_rate_scale
 from jaxrnn.training.processes import is_first, largest
 from jaxrnn.training.profile import Profile
 from jaxrnn.training.progress import ProgressDisplay, format_duration
@@ -32,7 +32,7 @@ class Trainer(NamedTuple):
     task: Task
     train_step: Callable[[TrainState, Batch], tuple[TrainState, Totals]]
     evaluate: Callable[[Parameters, Iterable[Batch]], Evaluation]
-    train: BucketedBatches | StreamBatches
+    train: BucketedBatches | WithUnlabelled | StreamBatches
     validation: BucketedBatches
     folder: RunFolder
     checkpoints: Checkpoints
@@ -137,7 +137,8 @@ def _train_epoch(
 
 def _report_skipped(trainer: Trainer, step: int, count: int, batch: Batch) -> None:
     indices = ", ".join(map(str, sorted(batch.indices[batch.indices >= 0])))
-    what = f"step {step}: the loss or its gradient is not finite (training examples {indices}, from 0)"
+    beside = ", or the unlabelled batch beside them" if batch.unlabelled else ""
+    what = f"step {step}: the loss or its gradient is not finite (training examples {indices}, from 0{beside})"
     if count > trainer.skip_nonfinite:
         raise InputError(
             f"{what}, and optim.skip_nonfinite is {trainer.skip_nonfinite}; look at these examples, or try a lower "
@@ -157,6 +158,7 @@ def _validate(
 ) -> tuple[TrainState, Position]:
     start = time.monotonic()
     step = int(state.step)
+    state = state._replace(optimizer=epoch_ended(state.optimizer, state.parameters))
     parameters = evaluated_parameters(state.optimizer, state.parameters)
     with trainer.meter.timing("evaluation"):
         totals = trainer.evaluate(parameters, trainer.validation.in_order()).totals

@@ -33,6 +33,13 @@ class Averaged(NamedTuple):
     parameters: Parameters
 
 
+class LastEpochs(NamedTuple):
+    """The parameters after each of the last n epochs."""
+
+    num_epochs: Array  # int32 scalar, that have ended so far
+    parameters: Parameters  # [n, ...] each; those after epoch k, counted from 0, at k mod n
+
+
 def make_optimizer(
     *,
     rule: RuleName,
@@ -48,6 +55,7 @@ def make_optimizer(
     max_grad_norm: float | None = None,
     accumulate_steps: int = 1,
     ema_decay: float | None = None,
+    average_epochs: int | None = None,
 ) -> Optimizer:
     """Puts an optimiser together.
 
@@ -67,10 +75,13 @@ def make_optimizer(
       max_grad_norm: longer gradients are scaled to this global norm; None: none are.
       accumulate_steps: steps whose mean gradient makes one update; each step counts the same.
       ema_decay: decay an update of the average of the weights that is evaluated and kept; None: no average.
+      average_epochs: evaluate and keep the mean of the weights after each of so many last epochs; None: no mean.
 
     Raises:
-      ValueError: accumulation or the warm-up leaves no updates, or "adam" is to decay weights.
+      ValueError: accumulation or the warm-up leaves no updates, "adam" is to decay weights, or there are two averages.
     """
+    if ema_decay is not None and average_epochs is not None:
+        raise ValueError(f"average_epochs: expected none with ema_decay, got {average_epochs}")
     if rule == "adam" and weight_decay:
         raise ValueError(f"weight_decay: expected 0 for adam (adamw has it), got {weight_decay}")
     if accumulate_steps > num_steps:
@@ -85,6 +96,8 @@ def make_optimizer(
         parts.append(_scale_by_plateau(plateau))
     if ema_decay is not None:
         parts.append(_average_parameters(ema_decay))
+    if average_epochs is not None:
+        parts.append(_remember_epochs(average_epochs))
     optimizer = optax.chain(*parts) if len(parts) > 1 else parts[0]
     if accumulate_steps > 1:
         optimizer = optax.MultiSteps(optimizer, accumulate_steps).gradient_transformation()
@@ -98,10 +111,21 @@ def make_optimizer(
     return Optimizer(optimizer, validated)
 
 
+def epoch_ended(state: optax.OptState, parameters: Parameters) -> optax.OptState:
+    """The state after an epoch that has ended with these parameters. The one that is given is used up (donated)."""
+    return _replace(state, LastEpochs, lambda last: _with_epoch(last, parameters))
+
+
 def evaluated_parameters(state: optax.OptState, parameters: Parameters) -> Parameters:
-    """The average of the parameters where the optimiser keeps one, else the parameters."""
-    averages = _find(state, Averaged)
-    return averages[0].parameters if averages else parameters
+    """The average of the parameters where the optimiser keeps one, else the parameters.
+
+    An equal average is of the last epochs that have ended, of which there must be one.
+    """
+    if averages := _find(state, Averaged):
+        return averages[0].parameters
+    if last_epochs := _find(state, LastEpochs):
+        return _mean(last_epochs[0])
+    return parameters
 
 
 def learning_rate_scale(state: optax.OptState) -> float:
@@ -181,6 +205,35 @@ def _average_parameters(decay: float) -> optax.GradientTransformation:
         )
 
     return optax.GradientTransformation(init, update)
+
+
+def _remember_epochs(count: int) -> optax.GradientTransformation:
+    """Has room for the parameters after so many epochs, which `epoch_ended` fills; the updates stay as they are.
+
+    Source: Izmailov et al. 2018, arXiv:1803.05407, section 3.2, where all epochs from a given one on have a part. With
+    the last n alone, an average is there from the first epoch on, and early stopping can compare them.
+    """
+
+    def init(params: Any) -> LastEpochs:
+        return LastEpochs(
+            jnp.zeros((), jnp.int32), jax.tree.map(lambda each: jnp.zeros((count, *each.shape), each.dtype), params)
+        )
+
+    return optax.GradientTransformation(init, lambda updates, state, params=None: (updates, state))
+
+
+@jax.jit(donate_argnums=0)
+def _with_epoch(last: LastEpochs, parameters: Parameters) -> LastEpochs:
+    def put(places: Array, each: Array) -> Array:
+        return places.at[last.num_epochs % len(places)].set(each)
+
+    return LastEpochs(last.num_epochs + 1, jax.tree.map(put, last.parameters, parameters))
+
+
+@jax.jit
+def _mean(last: LastEpochs) -> Parameters:
+    # Places of epochs to come are zero.
+    return jax.tree.map(lambda each: each.sum(0) / jnp.minimum(last.num_epochs, len(each)), last.parameters)
 
 
 def _find(state: optax.OptState, kind: type[StateType]) -> list[StateType]:

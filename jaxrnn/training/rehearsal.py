@@ -4,6 +4,7 @@ import time
 
 import jax
 
+from jaxrnn.data import Batch
 from jaxrnn.training.checkpoint import Position
 from jaxrnn.training.devices import Devices
 from jaxrnn.training.loop import Trainer
@@ -24,7 +25,7 @@ def rehearse(trainer: Trainer, state: TrainState, devices: Devices) -> list[str]
     """
     num_parameters = sum(each.size for each in state.parameters.values())
     num_bytes = sum(each.nbytes for each in jax.tree.leaves(state))
-    batch = max(trainer.train.epoch(0), key=lambda batch: batch.tokens.shape[1])
+    batch = max(trainer.train.epoch(0), key=_time)
     start = time.monotonic()
     state, totals = jax.block_until_ready(trainer.train_step(state, batch))
     seconds_first = time.monotonic() - start
@@ -48,3 +49,7 @@ def rehearse(trainer: Trainer, state: TrainState, devices: Devices) -> list[str]
         f"a save      {seconds_saving:.2f} s",
         f"at most     {format_duration(seconds * trainer.num_steps)} of steps, if all were as long",
     ]
+
+
+def _time(batch: Batch) -> int:
+    return batch.tokens.shape[1] + (_time(batch.unlabelled) if batch.unlabelled else 0)

@@ -13,12 +13,14 @@ from jax import Array
 
 from jaxrnn.data import Batch
 from jaxrnn.tasks import Measured, Task, Totals, classification, kl_divergence
-from jaxrnn.training.adversarial import Perturbations, random_directions
+from jaxrnn.training.adversarial import Perturbations, random_directions, virtual_gradient
 from jaxrnn.training.devices import Devices, Rows
 
 Parameters = dict[str, Array]
 
-RANDOM_STREAM = 2**31 - 1  # of virtual adversarial directions; dropout's own keys fold in 0, 1, 2, ...
+# Dropout's own keys fold in 0, 1, 2, ...
+RANDOM_STREAM = 2**31 - 1  # of virtual adversarial directions
+UNLABELLED_STREAM = 2**31 - 2  # of all that is random at texts without labels
 
 
 class TrainState(NamedTuple):
@@ -79,9 +81,17 @@ class Objective(NamedTuple):
         """The gradient of the loss and of those at perturbations, and what `loss` measures at none."""
         if perturbations == Perturbations():
             return jax.grad(self.loss, has_aux=True)(parameters)
+        return perturbations.gradient(self.loss, self.divergence, parameters, random=self._directions(parameters))
+
+    def virtual_gradient(self, parameters: Parameters, norm: float) -> Parameters:
+        """The gradient of the virtual adversarial loss alone, for which labels count for nothing."""
+        _, measured = self.loss(parameters)
+        random = self._directions(parameters)
+        return virtual_gradient(self.divergence, parameters, measured, norm=norm, random=random)
+
+    def _directions(self, parameters: Parameters) -> Array:
         shape = jax.eval_shape(self._embedded, parameters).shape
-        random = random_directions(jax.random.fold_in(self.key, RANDOM_STREAM), shape, self.rows.lengths)
-        return perturbations.gradient(self.loss, self.divergence, parameters, random=random)
+        return random_directions(jax.random.fold_in(self.key, RANDOM_STREAM), shape, self.rows.lengths)
 
     def _embedded(self, parameters: Parameters) -> Array:
         network, rngs = self._training(parameters)
@@ -108,6 +118,9 @@ def make_train_step(
     any number of devices. A step whose loss or gradient is not finite changes nothing but that number, and says so in
     its totals.
 
+    Where an unlabelled batch is beside a batch, the virtual adversarial loss is that batch's alone. Its gradient is a
+    program of its own, compiled for each shape: one for both would be compiled for each pair of shapes.
+
     Args:
       model: the model, taken apart.
       optimizer: what turns gradients into updates.
@@ -119,13 +132,19 @@ def make_train_step(
     devices = devices or Devices.of(1)
     task = task or classification()
     perturbations = perturbations or Perturbations()
+    unlabelled_gradient = _make_unlabelled_gradient(model, seed, devices, task, perturbations)
 
     @jax.jit(donate_argnums=0, static_argnums=2)
-    def train_step(state: TrainState, rows: Rows, batch_size: int) -> tuple[TrainState, Totals]:
+    def train_step(
+        state: TrainState, rows: Rows, batch_size: int, unlabelled: Parameters | None
+    ) -> tuple[TrainState, Totals]:
         rows = Rows(*(part[:batch_size] for part in rows))
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         objective = Objective(model, task, rows, state.carry, key)
-        gradients, (_, totals, _, carry) = objective.gradients(state.parameters, perturbations)
+        wanted = perturbations if unlabelled is None else perturbations._replace(virtual_adversarial=None)
+        gradients, (_, totals, _, carry) = objective.gradients(state.parameters, wanted)
+        if unlabelled is not None:
+            gradients = jax.tree.map(jnp.add, gradients, unlabelled)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
         parameters = cast(Parameters, optax.apply_updates(state.parameters, updates))
         after = TrainState(state.step + 1, parameters, optimizer_state, carry)
@@ -137,9 +156,26 @@ def make_train_step(
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Totals]:
         with jax.set_mesh(devices.mesh):
-            return train_step(state, devices.put_rows(batch), len(batch.indices))
+            unlabelled = None if batch.unlabelled is None else unlabelled_gradient(state, batch.unlabelled)
+            return train_step(state, devices.put_rows(batch), len(batch.indices), unlabelled)
 
     return step
+
+
+def _make_unlabelled_gradient(
+    model: SplitModel, seed: int, devices: Devices, task: Task, perturbations: Perturbations
+) -> Callable[[TrainState, Batch], Parameters]:
+    """The jitted gradient of the virtual adversarial loss of a batch, with random numbers of its own."""
+
+    @jax.jit(static_argnums=3)
+    def gradient(parameters: Parameters, step: Array, rows: Rows, batch_size: int) -> Parameters:
+        assert perturbations.virtual_adversarial is not None
+        rows = Rows(*(part[:batch_size] for part in rows))
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), UNLABELLED_STREAM)
+        objective = Objective(model, task, rows, (), key)
+        return devices.keep(objective.virtual_gradient(parameters, perturbations.virtual_adversarial))
+
+    return lambda state, batch: gradient(state.parameters, state.step, devices.put_rows(batch), len(batch.indices))
 
 
 class Evaluation(NamedTuple):

@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxrnn.data import BucketedBatches, choose_boundaries, truncate
+from jaxrnn.data import BucketedBatches, WithUnlabelled, choose_boundaries, truncate
 
 PAD = 1
 
@@ -90,9 +91,24 @@ def test_filler_is_among_the_shortest():
     assert batches[2].indices.tolist() == [16, -1, -1, -1]
 
 
+@given(labelled=corpora, others=corpora, data=st.data())
+@settings(deadline=None)
+def test_the_batch_beside_follows_the_number_of_the_step(labelled, others, data):
+    batches = WithUnlabelled(make(labelled), make(others, seed=1))
+    beside = [batch for number in range(3 * batches.num_batches) for batch in make(others, seed=1).epoch(number)]
+    assert batches.shapes == make(labelled).shapes + make(others).shapes
+    start = data.draw(st.integers(0, batches.num_batches))
+    for number in range(3):
+        found = list(batches.epoch(number, start=start))
+        assert len(found) == batches.num_batches - start
+        for place, (batch, alone) in enumerate(zip(found, make(labelled).epoch(number, start=start), strict=True)):
+            assert same(batch.unlabelled, beside[number * batches.num_batches + start + place])
+            assert same(replace(batch, unlabelled=None), alone)
+
+
 def test_dtypes():
     batch = next(make([3, 4, 5]).epoch(0))
-    assert {name: str(value.dtype) for name, value in vars(batch).items()} == {
+    assert {name: str(value.dtype) for name, value in vars(batch).items() if name != "unlabelled"} == {
         "tokens": "int32",
         "lengths": "int32",
         "labels": "int32",

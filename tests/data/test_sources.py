@@ -8,7 +8,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 
-from jaxrnn.data import Corpus, load_corpus, load_examples
+from jaxrnn.data import Corpus, load_corpus, load_examples, load_texts
 from jaxrnn.errors import InputError
 
 TEXTS = [f"text number {i}" for i in range(20)]
@@ -115,6 +115,20 @@ def test_folder_of_files_named_by_split(tmp_path):
     assert corpus.splits["test"].labels.tolist() == LABELS[14:]
 
 
+def test_unlabelled_texts_where_they_are_asked_for(tmp_path):
+    write_table(tmp_path / "train.parquet", {"text": TEXTS, "label": LABELS})
+    refuse(
+        tmp_path, "data.unlabelled: expected texts in a split unsupervised or unsup", "which has train", unlabelled=True
+    )
+    write_table(tmp_path / "unsup.jsonl", {"text": [TEXTS[0], "no label", "here"], "label": [-1, -1, -1]})
+    plain, corpus = load(tmp_path), load(tmp_path, unlabelled=True, max_train_examples=8)
+    assert set(plain.splits) == {"train", "validation", "test"}
+    assert set(corpus.splits) == {*plain.splits, "unsupervised"}
+    assert corpus.splits["unsupervised"].texts == [TEXTS[0], "no label", "here"]
+    assert corpus.label_names == ("0", "1")
+    assert corpus.splits["test"].texts == plain.splits["test"].texts
+
+
 def test_shards_are_joined_and_rivals_refused(tmp_path):
     write_table(tmp_path / "train-00000-of-00002.csv", {"text": TEXTS[:10], "label": LABELS[:10]})
     write_table(tmp_path / "train-00001-of-00002.csv", {"text": TEXTS[10:], "label": LABELS[10:]})
@@ -146,6 +160,11 @@ def test_tree_with_splits_ignores_unsup(tmp_path):
         **dict.fromkeys(["good", "fine", "great", "lovely"], "pos"),
     }
     assert corpus.splits["test"].texts == ["boring", "great"]
+    assert load(tmp_path, validation_fraction=0.2, unlabelled=True).splits["unsupervised"].texts == ["who knows"]
+    texts = load_texts(str(tmp_path), validation_fraction=0.2, test_fraction=0.2, seed=0).splits
+    assert sorted(texts["train"].texts + texts["validation"].texts) == sorted(
+        ["good", "fine", "bad", "awful", "lovely", "who knows"]
+    )
 
 
 def test_flat_tree(tmp_path):

@@ -1,5 +1,7 @@
 """Perturbations of the embedded text against finite differences and an explicit Hessian, in float64."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,6 +72,14 @@ def mean_loss(forward, batch, parameters, perturbation):
     """Over the rows that are not filler."""
     losses = classification_loss(forward(parameters, perturbation), jnp.asarray(batch.labels))
     return sum(losses[row] for row in np.flatnonzero(batch.weights)) / 3
+
+
+@pytest.fixture(scope="module")
+def unlabelled():
+    """Of another length and number, with filler."""
+    rng = np.random.default_rng(1)
+    token_ids = [rng.integers(2, 12, n).astype(np.int32) for n in (6, 4)]
+    return next(BucketedBatches(token_ids, [0, 0], boundaries=(7,), batch_size=3, seed=0).in_order())
 
 
 def gradient_of_step(model, batch, perturbations):
@@ -143,6 +153,32 @@ def test_both_losses_add_up(model, batch):
     plain, one, other = (gradient_of_step(model, batch, each)[0] for each in parts)
     both, _ = gradient_of_step(model, batch, Perturbations(0.7, 2.0))
     assert_near(both, {name: one[name] + other[name] - plain[name] for name in both}, 1e-6)
+
+
+def test_unlabelled_texts_have_the_virtual_loss_alone(model, batch, unlabelled):
+    """The gradient is that of the labelled batch without it plus that of the virtual loss there, written out."""
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(SEED), 0), 2**31 - 2)
+
+    def logits(parameters, perturbation):
+        network, rngs = model.merge(parameters), nnx.Rngs(dropout=key)
+        network.train()
+        x = network.embed(unlabelled.tokens, rngs=rngs)
+        return network.from_embeddings(x + perturbation, unlabelled.lengths, rngs=rngs)
+
+    def divergence(parameters, perturbation):
+        measured = logits(model.parameters, jnp.zeros((7, 3, FEATURES)))
+        return kl_divergence(measured, logits(parameters, perturbation))[:2].sum() / 2
+
+    random = random_directions(jax.random.fold_in(key, 2**31 - 1), (7, 3, FEATURES), jnp.asarray(unlabelled.lengths))
+    worst = with_norm(divergent_direction(lambda each: divergence(model.parameters, each), random), 2.0)
+    virtual = jax.grad(divergence)(model.parameters, worst)
+    assert all(np.abs(value).max() > 0 for value in virtual.values())
+    for adversarial_norm in (None, 0.7):
+        labelled, totals = gradient_of_step(model, batch, Perturbations(adversarial_norm))
+        beside = replace(batch, unlabelled=unlabelled)
+        found, totals_beside = gradient_of_step(model, beside, Perturbations(adversarial_norm, 2.0))
+        assert_near(found, jax.tree.map(jnp.add, labelled, virtual), 1e-6)
+        assert list(map(float, totals_beside)) == pytest.approx(list(map(float, totals)), rel=1e-12)
 
 
 def test_the_norm_is_of_each_text_and_zero_stays_zero():

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxrnn.data import BucketedBatches
+from jaxrnn.data import BucketedBatches, WithUnlabelled
 from jaxrnn.models import TextClassifier
 from jaxrnn.training import (
     Checkpoints,
     Devices,
+    Perturbations,
     Position,
     TrainState,
     make_evaluate,
@@ -19,6 +20,7 @@ from jaxrnn.training import (
     make_train_step,
     split_model,
 )  # fmt: skip
+from jaxrnn.training.optimizer import epoch_ended, evaluated_parameters
 
 BATCH = 12
 
@@ -119,12 +121,36 @@ def test_on_from_eight_devices_to_parameters_divided_over_four(model, alone, tmp
     assert w_h.sharding.shard_shape(w_h.shape) == (8, 3, 4)
 
 
+def test_unlabelled_batches_on_several_devices(model):
+    """One step of gradient descent, whose 12 and 12 rows are divided over 8 devices, is that of one."""
+    sgd = make_optimizer(rule="sgd", learning_rate=1.0, num_steps=1).transformation
+    perturbations = Perturbations(adversarial=0.5, virtual_adversarial=0.5)
+    after = []
+    for devices in (Devices.of(1), Devices.of(8), Devices.of(8, model_parallel=2, divide="both")):
+        batches = WithUnlabelled(batches_for(devices), batches_for(devices))
+        step = make_train_step(model, sgd, 1, devices=devices, perturbations=perturbations)
+        state, _ = step(
+            devices.put(TrainState.initial(devices.put(model.parameters), sgd)), next(batches.epoch(0, start=2))
+        )
+        after.append(state.parameters)
+    for name, value in model.parameters.items():
+        moved = after[0][name] - value
+        for parameters in after[1:]:
+            tolerance = 1e-4 * np.abs(moved).max()  # the direction follows small differences of the predictions
+            np.testing.assert_allclose(parameters[name] - value, moved, rtol=0, atol=tolerance, err_msg=name)
+
+
 @pytest.mark.parametrize("divide", ["embedding", "hidden", "both"])
 def test_what_is_divided(model, divide):
     """Also of what the optimiser remembers: it lies where its parameter does."""
-    adam = make_optimizer(rule="adam", learning_rate=0.01, num_steps=1).transformation
+    adam = make_optimizer(rule="adam", learning_rate=0.01, num_steps=1, average_epochs=2).transformation
     state = Devices.of(8, model_parallel=4, divide=divide).put(TrainState.initial(model.parameters, adam))
-    for tree in (state.parameters, state.optimizer[0].mu):
+    (moments, _), before = state.optimizer
+    after = epoch_ended(before, state.parameters)
+    for name, value in after.parameters.items():
+        assert value.sharding.is_equivalent_to(before.parameters[name].sharding, value.ndim)
+        np.testing.assert_array_equal(value, np.stack([model.parameters[name], np.zeros_like(value[1])]))
+    for tree in (state.parameters, moments.mu, evaluated_parameters(after, state.parameters)):
         embedding, w_h, kernel = (tree[name] for name in ("embedding.embedding", "layer.cells.0.w_h", "head.kernel"))
         assert embedding.sharding.shard_shape(embedding.shape) == (30, 8 if divide == "hidden" else 2)
         assert w_h.sharding.shard_shape(w_h.shape) == (8, 3, 8 if divide == "embedding" else 2)

@@ -6,7 +6,7 @@ import optax
 import pytest
 
 from jaxrnn.training import make_optimizer
-from jaxrnn.training.optimizer import evaluated_parameters, learning_rate_scale
+from jaxrnn.training.optimizer import epoch_ended, evaluated_parameters, learning_rate_scale
 
 PARAMETERS = {
     "embedding.embedding": np.array([[1.0, -2.0]], np.float32),
@@ -140,6 +140,22 @@ def test_the_average_of_the_weights():
     assert_close(evaluated_parameters(state, twice[-1]), expected)
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_mean_of_the_weights_after_the_last_epochs(accumulate):
+    optimizer = make("adam", average_epochs=3, accumulate_steps=accumulate, num_steps=10).transformation
+    parameters, state, ends = PARAMETERS, optimizer.init(PARAMETERS), []
+    for number, gradient in enumerate(gradients(10), 1):
+        updates, state = optimizer.update(gradient, state, parameters)
+        parameters = optax.apply_updates(parameters, updates)
+        if number % 2 == 0:
+            ends.append(jax.tree.map(np.array, parameters))
+            state = epoch_ended(state, parameters)
+            expected = {name: np.mean([each[name] for each in ends[-3:]], axis=0) for name in PARAMETERS}
+            assert_close(evaluated_parameters(state, parameters), expected)
+    # The updates are those of a run without it.
+    assert_close(parameters, run(make("adam", accumulate_steps=accumulate, num_steps=10), gradients(10))[0][-1])
+
+
 def test_without_an_average_the_weights_are_evaluated():
     _, state = run(make("adam"), gradients(1))
     assert evaluated_parameters(state, PARAMETERS) is PARAMETERS
@@ -167,6 +183,7 @@ def test_a_plateau_of_validations_cuts_the_rate(accumulate):
     [
         ({"rule": "adam", "weight_decay": 0.1}, r"weight_decay: expected 0 for adam \(adamw has it\), got 0.1"),
         ({"warmup_steps": 6}, "warmup_steps: expected fewer than the run's 6 updates, got 6"),
+        ({"ema_decay": 0.9, "average_epochs": 3}, "average_epochs: expected none with ema_decay, got 3"),
         ({"accumulate_steps": 7}, "accumulate_steps: expected at most the run's 6 steps, got 7"),
     ],
 )
