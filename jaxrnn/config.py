@@ -15,7 +15,6 @@ from jaxrnn.errors import InputError
 from jaxrnn.settings import (
     COUNT,
     FRACTION,
-    HALF,
     NOT_NEGATIVE,
     NOT_NEGATIVE_COUNT,
     POSITIVE,
@@ -72,8 +71,8 @@ class ModelConfig:
     cell: Literal["lstm", "gru", "elman"] = option("lstm", "kind of recurrent layer")
     embedding: int = option(64, "features of a token", COUNT)
     ngram_features: int = option(16, "features of a run of words, beside a token's; 0: none", NOT_NEGATIVE_COUNT)
-    bag_of_words: bool = option(False, "a linear classifier of the words and runs beside the network")
-    alone_rate: float = option(0.3, "of training texts that the network, and that the bag, answers alone", HALF)
+    ratio_inputs: bool = option(False, "log-count ratios of words and runs are inputs of the layers too")
+    bag_of_words: bool = option(False, "a linear classifier of words and runs beside the network")
     hidden: int = option(64, "hidden features a direction", COUNT)
     num_layers: int = option(1, "recurrent layers", COUNT)
     bidirectional: bool = option(True, "read the text in both directions")
@@ -87,6 +86,11 @@ class ModelConfig:
     double_bias: bool = option(False, "two biases that add up, as in PyTorch")
     dtype: Literal["float32", "bfloat16"] = option("float32", "of the matrix products")
     init_from: str | None = option(None, "run_dir of a language model whose words and layers to start from", TEXT)
+
+    @property
+    def has_ratios(self) -> bool:
+        """Whether log-count ratios are needed."""
+        return self.ratio_inputs or self.bag_of_words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,9 +182,10 @@ class Config:
                         f"{key}: expected {toml_value(expected)} with task = language_modelling, "
                         f"got {toml_value(attrgetter(key)(self))}"
                     )
-        if self.data.ngrams > 1 and not (self.model.ngram_features or self.model.bag_of_words):
+        if self.data.ngrams > 1 and not (self.model.ngram_features or self.model.has_ratios):
             raise InputError(
-                "model.ngram_features: expected at least 1 with data.ngrams but no model.bag_of_words, got 0"
+                "model.ngram_features: expected at least 1 with data.ngrams but neither model.ratio_inputs nor "
+                "model.bag_of_words, got 0"
             )
         has_vectors = self.data.ngrams > 1 and self.model.ngram_features > 0
         tables = ("embedding", "ngram_features") if has_vectors else ("embedding",)
@@ -204,6 +209,7 @@ _OF_LANGUAGE_MODELS = {
     "data.truncate": "head",
     "data.subwords": 0,
     "data.ngrams": 1,
+    "model.ratio_inputs": False,
     "model.bag_of_words": False,
     "model.embedding_dropout_rate": None,
     "model.word_dropout_rate": 0.0,

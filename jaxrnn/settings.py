@@ -34,7 +34,6 @@ NOT_NEGATIVE_COUNT = Rule(f"an integer from 0 to {2**31 - 1}", lambda value: 0 <
 SEED = Rule(f"an integer from 0 to {2**32 - 1}", lambda value: 0 <= value < 2**32)
 FRACTION = Rule("a number above 0 and below 1", lambda value: 0 < value < 1)
 RATE = Rule("a number from 0 to below 1", lambda value: 0 <= value < 1)
-HALF = Rule("a number from 0 to 0.5", lambda value: 0 <= value <= 0.5)
 POSITIVE = Rule("a finite number above 0", lambda value: 0 < value <= sys.float_info.max)
 NOT_NEGATIVE = Rule("a finite number of at least 0", lambda value: 0 <= value <= sys.float_info.max)
 TEXT = Rule("a string of valid Unicode, neither empty nor with NUL", _is_text)
