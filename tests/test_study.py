@@ -301,7 +301,7 @@ def test_the_studies_train_by_the_command_line_and_go_on(recipe, tmp_path, monke
     # The recipe's own run, where there is one, is neither trained again nor changed.
     own = tmp_path / "out/ablation/recipe"
     before = {file: file.read_bytes() for file in own.rglob("*") if file.is_file()}
-    assert study.main(["learning-curve", f"run_dir={own}", *command]) == 0
+    assert study.main(["learning-curve", *command, f"run_dir={own}"]) == 0
     assert {file: file.read_bytes() for file in before} | {own / ".lock": b""} == before | {own / ".lock": b""}
     result = json.loads((tmp_path / "out" / "learning_curve.json").read_text())
     assert [row["train_examples"] for row in result["rows"]] == [120, 50]
