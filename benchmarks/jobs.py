@@ -3,14 +3,14 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 POLL_SECONDS = 0.2
 
 
-def run_all(commands: Mapping[str, Sequence[str]], *, at_once: int, logs: Path) -> Iterator[tuple[str, int]]:
+def run_all(commands: Mapping[str, Sequence[str]], *, at_once: int, logs: Path) -> Generator[tuple[str, int], None, None]:
     """Runs all commands, in their order; whoever stops asking stops them.
 
     Args:

@@ -21,6 +21,7 @@ import signal
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,20 +134,27 @@ def plan(path: Path, given: Sequence[str], folder: Path, changes: Mapping[str, S
 
 
 def train(variants: Sequence[Variant], folder: Path, *, at_once: int, reported: str) -> dict[str, str]:
-    """Trains what is not complete yet; of those that failed the last line that they wrote, by name."""
+    """Trains what is not complete yet; of those that failed the last line that they wrote, by name.
+
+    Raises:
+      InputError: the recipe itself failed.
+    """
     names = {_file_name(each.name): each for each in variants}
     failed = {}
-    for name, status in run_all({name: each.command for name, each in names.items()}, at_once=at_once, logs=folder):
-        variant, log = names[name], folder / f"{name}.log"
-        if status:
-            last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
-            failed[variant.name] = f"exit status {status}: {''.join(last)}"
-            print(f"{variant.name}: {failed[variant.name]} (see {log})", file=sys.stderr, flush=True)
-        else:
-            accuracy = show(spread([each[reported] for each in results(variant)]), scale=100)
-            print(f"{variant.name}: {reported.replace('_', ' ')} {accuracy} %", file=sys.stderr, flush=True)
-    if variants[0].name in failed:
-        raise InputError(f"the recipe failed: {failed[variants[0].name]}; there is nothing to compare with")
+    commands = {name: each.command for name, each in names.items()}
+    with closing(run_all(commands, at_once=at_once, logs=folder)) as ended:
+        for name, status in ended:
+            variant, log = names[name], folder / f"{name}.log"
+            if status:
+                last = "".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:])
+                failed[variant.name] = f"exit status {status}: {last}"
+                said = f"{variant.name}: {failed[variant.name]} (see {log})"
+                if variant is variants[0]:
+                    raise InputError(f"{said}; there is nothing to compare the others with")
+            else:
+                accuracy = show(spread([each[reported] for each in results(variant)]), scale=100)
+                said = f"{variant.name}: {reported.replace('_', ' ')} {accuracy} %"
+            print(said, file=sys.stderr, flush=True)
     return failed
 
 
