@@ -7,8 +7,8 @@ names of aclImdb's files. There each class is numbered from 0 film by film, so r
 random split has most films on both sides. Here validation gets whole blocks of 250 numbers, the same of each class.
 
 A film's reviews of the other class have other numbers, and may be on the other side, where they mislead a model that
-remembers films: accuracy on such blocks is too low, as on a random split it is too high. A linear model of bigrams, mean
-of ten splits: 89.6 % on the blocks, 91.4 % on random parts, and from either 91.0 % on 5,000 test reviews (2026-11-25).
+remembers films: accuracy on such blocks is too low, as on a random split it is too high. A linear model of bigrams, the
+mean of ten splits: 89.6 % on the blocks, 91.4 % on random parts, and from either 91.0 % on 5,000 test reviews.
 
 OUT_FOLDER, which `data.source` may name, gets train.parquet, validation.parquet and test.parquet. With --without-test
 the latter holds the validation reviews: recipes are chosen in a folder that does not have the test split.

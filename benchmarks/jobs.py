@@ -10,7 +10,9 @@ from pathlib import Path
 POLL_SECONDS = 0.2
 
 
-def run_all(commands: Mapping[str, Sequence[str]], *, at_once: int, logs: Path) -> Generator[tuple[str, int], None, None]:
+def run_all(
+    commands: Mapping[str, Sequence[str]], *, at_once: int, logs: Path
+) -> Generator[tuple[str, int], None, None]:
     """Runs all commands, in their order; whoever stops asking stops them.
 
     Args:

@@ -1,5 +1,6 @@
 """Tables and plots of the studies of a recipe."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,8 +115,8 @@ def _by_size(result: Result) -> list[Result]:
 
 
 def _errors(rows: list[Result]) -> list[float]:
-    """Half the lengths of error bars, in percent: none where there is one seed."""
-    return [100 * (row["standard_deviation"] or 0) for row in rows]
+    """Half the lengths of error bars, in percent; of one seed there is none."""
+    return [math.nan if row["standard_deviation"] is None else 100 * row["standard_deviation"] for row in rows]
 
 
 def _seeds(result: Result) -> str:
