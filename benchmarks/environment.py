@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -28,9 +29,10 @@ VARIABLES = (
 
 
 def command_line() -> str:
-    """How this process was started: `python -m benchmarks.NAME ...`."""
+    """How this process was started: `python -m benchmarks.NAME ...`, with PATH for paths of this machine alone."""
     module = Path(sys.argv[0]).stem
-    return " ".join([f"python -m benchmarks.{module}", *sys.argv[1:]])
+    words = [re.sub(r"(^|=)/.*", r"\1PATH", word) for word in sys.argv[1:]]
+    return " ".join([f"python -m benchmarks.{module}", *words])
 
 
 def environment(command: str) -> dict[str, Any]:

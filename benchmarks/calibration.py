@@ -1,0 +1,133 @@
+"""Whether the probabilities of a run's seeds, and of their ensemble, mean what they say on the test split.
+
+    python -m benchmarks.calibration RUN_DIR --data FOLDER --out FOLDER
+
+RUN_DIR is a complete run of a classifier, of one seed or several. Writes calibration.json and reliability.png, and
+prints a table: accuracy, loss, expected calibration error in 15 bins of equal width and of equal mass, and Brier score,
+as `jaxrnn.analysis` defines them.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.environment import command_line, environment
+from benchmarks.markdown import table
+from benchmarks.spread import show, spread
+from jaxrnn.analysis import Reliability, brier_score, reliability
+from jaxrnn.build import Classifier, load_classifier
+from jaxrnn.command_line import ArgumentParser, run
+from jaxrnn.data import load_examples
+from jaxrnn.ensemble import find_members, load_ensemble
+from jaxrnn.errors import InputError
+from jaxrnn.files import replacing
+from jaxrnn.tasks import class_probabilities
+from jaxrnn.training import RunFolder
+
+ENSEMBLE = "ensemble"
+# What is measured: its name in the table, what it is multiplied by, and digits.
+MEASURED = {
+    "accuracy": ("accuracy (%)", 100, 2),
+    "loss": ("loss", 1, 4),
+    "ece_equal_width": ("ECE, equal width (%)", 100, 2),
+    "ece_equal_mass": ("ECE, equal mass (%)", 100, 2),
+    "brier": ("Brier score", 1, 4),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measures, and writes the result; returns the exit status."""
+    parser = ArgumentParser(
+        prog="python -m benchmarks.calibration",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    parser.add_argument("--data", required=True, metavar="FOLDER", help="whose test split is taken")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="receives the result")
+    options = parser.parse_args(arguments)
+
+    members = find_members([options.run_dir])
+    for member in members:
+        if not RunFolder(member).result.exists():
+            raise InputError(f"{member}: is not complete, and the test split is not looked at before")
+    classifiers = {member.name: load_classifier(member) for member in members}
+    if len(members) > 1:
+        classifiers[ENSEMBLE] = load_ensemble(members)
+    first = next(iter(classifiers.values()))
+    examples = load_examples(options.data, split="test", label_names=first.label_names)
+    tokens = first.tokenize(examples.texts)
+    rows = {name: measure(each, tokens, examples.labels) for name, each in classifiers.items()}
+    seeds = [row for name, row in rows.items() if name != ENSEMBLE]
+    result = {
+        "environment": environment(command_line()),
+        "num_examples": len(examples),
+        "models": rows,
+        "seeds": {key: spread([row[key] for row in seeds]) for key in MEASURED},
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "calibration.json").write_text(json.dumps(result, indent=1) + "\n")
+    draw(rows, options.out / "reliability.png")
+    print("\n".join(lines(result)))
+    return 0
+
+
+def measure(classifier: Classifier, tokens: Sequence[Sequence[str]], labels: np.ndarray) -> dict[str, Any]:
+    """The numbers of `MEASURED`, and the bins of equal mass, which are drawn."""
+    evaluation = classifier.evaluate_tokens(tokens, labels)
+    probabilities = np.asarray(class_probabilities(evaluation.logits))
+    by_width = reliability(probabilities, labels)
+    by_mass = reliability(probabilities, labels, binning="equal mass")
+    return {
+        "accuracy": evaluation.totals.accuracy,
+        "loss": evaluation.totals.mean_loss,
+        "ece_equal_width": by_width.expected_calibration_error,
+        "ece_equal_mass": by_mass.expected_calibration_error,
+        "brier": brier_score(probabilities, labels),
+        "bins": _as_lists(by_mass),
+    }
+
+
+def draw(rows: dict[str, dict[str, Any]], file: Path) -> None:
+    """Draws accuracy against confidence, into a PNG file; below the diagonal a model is too sure of itself."""
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.subplots()
+    low = min(value for row in rows.values() for key in ("confidence", "accuracy") for value in row["bins"][key])
+    axes.plot([low, 1], [low, 1], color="black", linestyle=":", linewidth=0.8)
+    for name, row in rows.items():
+        style: dict[str, Any] = {"color": "black", "linewidth": 2} if name == ENSEMBLE else {"alpha": 0.7}
+        axes.plot(row["bins"]["confidence"], row["bins"]["accuracy"], "o-", markersize=4, label=name, **style)
+    axes.set(xlabel="confidence, in bins of as many reviews each", ylabel="accuracy")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with replacing(file) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def lines(result: dict[str, Any]) -> list[str]:
+    """Lines in Markdown: a row for each seed, then their mean and standard deviation, then their ensemble."""
+    rows = {name: [_number(key, row[key]) for key in MEASURED] for name, row in result["models"].items()}
+    if len(rows) > 1:
+        mean = [show(result["seeds"][key], scale=scale, digits=digits) for key, (_, scale, digits) in MEASURED.items()]
+        ensemble = rows.pop(ENSEMBLE)
+        rows |= {"mean ± standard deviation": mean, ENSEMBLE: ensemble}
+    head = ["", *(name for name, _, _ in MEASURED.values())]
+    return [*table(head, [[name, *row] for name, row in rows.items()]), f"{result['num_examples']:,} test examples."]
+
+
+def _number(key: str, value: float) -> str:
+    _, scale, digits = MEASURED[key]
+    return f"{scale * value:.{digits}f}"
+
+
+def _as_lists(bins: Reliability) -> dict[str, list[float]]:
+    return {name: values.tolist() for name, values in bins._asdict().items()}
+
+
+if __name__ == "__main__":
+    run(main)
