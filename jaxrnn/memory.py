@@ -55,7 +55,8 @@ def _count_parameters(config: Config, *, num_tokens: int, num_ngrams: int) -> in
     tables = num_tokens * model.embedding + num_ngrams * model.ngram_features
     # Times the logits, whose number is not known yet.
     ratios = (num_tokens + num_ngrams) * ((NUM_FOLDS + 1) * model.has_ratios + model.bag_of_words)
-    inputs = model.embedding + (model.ngram_features if num_ngrams else 0) + (model.num_layers - 1) * states
+    inputs = model.embedding + (model.ngram_features if num_ngrams else 0) + config.data.ngrams * model.ratio_inputs
+    inputs += (model.num_layers - 1) * states  # of all layers together
     layers = directions * GATES[model.cell] * model.hidden * (inputs + model.num_layers * model.hidden)
     attention = 0
     if "attention" in model.pooling:

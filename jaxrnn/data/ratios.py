@@ -54,7 +54,7 @@ def log_count_ratios(
     """
     counts = np.zeros((NUM_FOLDS, num_classes, num_words + num_ngrams))
     for ids, label, fold in zip(token_ids, labels, folds, strict=True):
-        ids = ids.reshape(len(ids), -1)
+        ids = ids[:, None] if ids.ndim == 1 else ids
         rows = ids + np.where(np.arange(ids.shape[1]) > 0, num_words, 0)
         counts[fold, label, np.unique(rows)] += 1
     everywhere = counts.sum(0)
