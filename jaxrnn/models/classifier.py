@@ -201,4 +201,5 @@ class TextClassifier(nnx.Module):
 
 def num_parameters(model: nnx.Module) -> int:
     """Number of trainable numbers in a model."""
-    return sum(param.size for param in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    trained = nnx.state(model, nnx.All(nnx.Param, nnx.Not(nn.Fixed)))
+    return sum(param.size for param in jax.tree.leaves(trained))

@@ -8,6 +8,10 @@ from jax import Array
 from jaxrnn.typing import AnyArray
 
 
+class Fixed(nnx.Param):
+    """What is kept with the parameters but has no gradient, and so stays what it is."""
+
+
 class Ratios(nnx.Module):
     """How much each word, and each run of words, speaks for a class: log-count ratios, looked up and not trained.
 
@@ -23,8 +27,7 @@ class Ratios(nnx.Module):
 
     def __init__(self, num_words: int, num_ngrams: int, num_folds: int, num_outputs: int):
         self.num_words = num_words
-        # A parameter as it is kept with them; without a gradient it stays what it is.
-        self.table = nnx.Param(jnp.zeros((num_folds + 1, num_words + num_ngrams, num_outputs)))
+        self.table = Fixed(jnp.zeros((num_folds + 1, num_words + num_ngrams, num_outputs)))
 
     def rows(self, tokens: AnyArray) -> Array:
         """Rows of the table `[time, batch, numbers]`.
