@@ -12,6 +12,7 @@ from flax import nnx
 
 from jaxrnn.config import Config, load_config
 from jaxrnn.data import (
+    NUM_FOLDS,
     BucketedBatches,
     Corpus,
     NGrams,
@@ -19,8 +20,10 @@ from jaxrnn.data import (
     Vocabulary,
     WithUnlabelled,
     choose_boundaries,
+    folds_of,
     load_corpus,
     load_vectors,
+    log_count_ratios,
     strip_html,
     tokenize,
     tokenize_with_spaces,
@@ -55,6 +58,7 @@ class Data(NamedTuple):
     train: BucketedBatches | WithUnlabelled | StreamBatches
     validation: BucketedBatches
     test: BucketedBatches
+    ratios: np.ndarray | None = None  # of the training texts, see `log_count_ratios`
 
 
 def build_corpus(config: Config) -> Corpus:
@@ -94,20 +98,37 @@ def build_data(config: Config, devices: Devices, *, known: Vocabulary | None = N
             max_size=config.data.ngram_vocabulary_size or None,
             min_count=config.data.ngram_min_count,
         )
+    labels = corpus.splits["train"].labels
+    folds = folds_of(labels)
+    token_ids = {split: encode(config, vocabulary, each) for split, each in tokens.items()}
     batches = {
-        split: build_batches(config, vocabulary, each, corpus.splits[split].labels, devices)
-        for split, each in tokens.items()
+        split: bucket(config, ids, corpus.splits[split].labels, devices, folds=folds if split == "train" else None)
+        for split, ids in token_ids.items()
     }
     train = batches["train"]
     if config.data.unlabelled:
-        labels = np.zeros(len(read), np.int32)  # of no meaning
-        train = WithUnlabelled(train, build_batches(config, vocabulary, read, labels, devices))
+        # Those without a label have no part in the ratios: they are in any fold. Their labels are of no meaning.
+        all_folds = np.concatenate([folds, np.zeros(len(read) - len(folds), np.int32)])
+        no_labels = np.zeros(len(read), np.int32)
+        train = WithUnlabelled(
+            train, bucket(config, encode(config, vocabulary, read), no_labels, devices, folds=all_folds)
+        )
     logger.info(
         "batches: %d an epoch, %d shapes, %.1f %% padding; vocabulary: %s tokens%s",
         *(train.num_batches, len(train.shapes), 100 * batches["train"].padding, f"{len(vocabulary):,}"),
         f", {len(vocabulary.ngrams):,} runs of up to {vocabulary.ngrams.longest}" if len(vocabulary.ngrams) else "",
     )
-    return Data(corpus.label_names, vocabulary, train, batches["validation"], batches["test"])
+    ratios = None
+    if config.model.has_ratios:
+        ratios = log_count_ratios(
+            token_ids["train"],
+            labels,
+            folds,
+            num_classes=len(corpus.label_names),
+            num_words=len(vocabulary),
+            num_ngrams=len(vocabulary.ngrams),
+        )
+    return Data(corpus.label_names, vocabulary, train, batches["validation"], batches["test"], ratios)
 
 
 def build_tokens(config: Config, texts: Sequence[str], *, cached: bool = True, keep: bool = True) -> list[list[str]]:
@@ -118,30 +139,31 @@ def build_tokens(config: Config, texts: Sequence[str], *, cached: bool = True, k
     return tokenize(texts, lowercase=config.data.lowercase, cache_dir=cache_dir, keep=keep)
 
 
-def build_batches(
-    config: Config,
-    vocabulary: Vocabulary,
-    tokens: Sequence[Sequence[str]],
-    labels: np.ndarray,
-    devices: Devices,
-) -> BucketedBatches:
-    """Batches of token numbers, padded to lengths chosen for these texts."""
-    token_ids = truncate(
+def encode(config: Config, vocabulary: Vocabulary, tokens: Sequence[Sequence[str]]) -> list[np.ndarray]:
+    """The numbers of the tokens that the model reads of each text."""
+    return truncate(
         [vocabulary.encode(text) for text in tokens],
         config.data.max_tokens,
         keep=config.data.truncate,
         head_fraction=config.data.head_fraction,
     )
-    return bucket(config, token_ids, labels, devices)
 
 
-def bucket(config: Config, token_ids: Sequence[np.ndarray], labels: np.ndarray, devices: Devices) -> BucketedBatches:
+def bucket(
+    config: Config,
+    token_ids: Sequence[np.ndarray],
+    labels: np.ndarray,
+    devices: Devices,
+    *,
+    folds: np.ndarray | None = None,
+) -> BucketedBatches:
     """Batches of these token numbers, padded to lengths chosen for them."""
     batch_size = min(config.train.batch_size, len(token_ids))
     lengths = [len(ids) for ids in token_ids]
     return BucketedBatches(
         token_ids,
         labels,
+        folds=folds,
         boundaries=choose_boundaries(lengths, batch_size=batch_size, max_shapes=config.data.max_shapes),
         batch_size=batch_size,
         seed=config.seed,
@@ -172,7 +194,11 @@ def build_model(config: Config, vocabulary: Vocabulary, *, num_classes: int) -> 
         num_classes=num_classes,
         embedding_features=config.model.embedding,
         num_ngrams=len(vocabulary.ngrams),
+        longest_ngram=vocabulary.ngrams.longest,
         ngram_features=config.model.ngram_features,
+        ratio_inputs=config.model.ratio_inputs,
+        bag_of_words=config.model.bag_of_words,
+        num_folds=NUM_FOLDS,
         frequencies=_frequencies(config, vocabulary),
         cell=config.model.cell,
         hidden_features=config.model.hidden,
@@ -198,6 +224,11 @@ def _frequencies(config: Config, vocabulary: Vocabulary) -> tuple[np.ndarray, np
         raise InputError("model.normalize_embedding: expected a vocabulary.txt with counts, it has none")
     specials = [0] * NGrams.num_specials
     return np.array(vocabulary.counts), np.array([*specials, *vocabulary.ngrams.counts.values()])
+
+
+def with_ratios(parameters: Parameters, data: Data) -> Parameters:
+    """The parameters with the training texts' log-count ratios, if there is a place for them."""
+    return parameters if data.ratios is None else parameters | {"ratios.table": jnp.asarray(data.ratios)}
 
 
 def with_vectors(config: Config, parameters: Parameters, vocabulary: Vocabulary) -> Parameters:
@@ -263,7 +294,7 @@ class Classifier(NamedTuple):
     def evaluate_tokens(self, tokens: Sequence[Sequence[str]], labels: np.ndarray) -> Evaluation:
         """Loss, right answers and logits of texts that are cut into tokens."""
         devices = Devices.of(1)
-        batches = build_batches(self.config, self.vocabulary, tokens, labels, devices)
+        batches = bucket(self.config, encode(self.config, self.vocabulary, tokens), labels, devices)
         model, parameters = split_model(self.build_model()), self.parameters
         if self.others:
             model = ensemble_of(model, [parameters, *self.others])

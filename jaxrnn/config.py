@@ -70,7 +70,9 @@ class ModelConfig:
 
     cell: Literal["lstm", "gru", "elman"] = option("lstm", "kind of recurrent layer")
     embedding: int = option(64, "features of a token", COUNT)
-    ngram_features: int = option(16, "features of a run of words, beside a token's", COUNT)
+    ngram_features: int = option(16, "features of a run of words, beside a token's; 0: none", NOT_NEGATIVE_COUNT)
+    ratio_inputs: bool = option(False, "log-count ratios of words and runs are inputs of the layers too")
+    bag_of_words: bool = option(False, "a linear classifier of words and runs beside the network")
     hidden: int = option(64, "hidden features a direction", COUNT)
     num_layers: int = option(1, "recurrent layers", COUNT)
     bidirectional: bool = option(True, "read the text in both directions")
@@ -84,6 +86,11 @@ class ModelConfig:
     double_bias: bool = option(False, "two biases that add up, as in PyTorch")
     dtype: Literal["float32", "bfloat16"] = option("float32", "of the matrix products")
     init_from: str | None = option(None, "run_dir of a language model whose words and layers to start from", TEXT)
+
+    @property
+    def has_ratios(self) -> bool:
+        """Whether log-count ratios are needed."""
+        return self.ratio_inputs or self.bag_of_words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,7 +182,13 @@ class Config:
                         f"{key}: expected {toml_value(expected)} with task = language_modelling, "
                         f"got {toml_value(attrgetter(key)(self))}"
                     )
-        tables = ("embedding", "ngram_features") if self.data.ngrams > 1 else ("embedding",)
+        if self.data.ngrams > 1 and not (self.model.ngram_features or self.model.has_ratios):
+            raise InputError(
+                "model.ngram_features: expected at least 1 with data.ngrams but neither model.ratio_inputs nor "
+                "model.bag_of_words, got 0"
+            )
+        has_vectors = self.data.ngrams > 1 and self.model.ngram_features > 0
+        tables = ("embedding", "ngram_features") if has_vectors else ("embedding",)
         divided = {"embedding": tables, "hidden": ("hidden",), "both": (*tables, "hidden")}
         for name in divided[self.devices.divide]:
             if getattr(self.model, name) % self.devices.model_parallel:
@@ -196,6 +209,8 @@ _OF_LANGUAGE_MODELS = {
     "data.truncate": "head",
     "data.subwords": 0,
     "data.ngrams": 1,
+    "model.ratio_inputs": False,
+    "model.bag_of_words": False,
     "model.embedding_dropout_rate": None,
     "model.word_dropout_rate": 0.0,
     "model.normalize_embedding": False,

@@ -5,6 +5,7 @@ import os
 import jax
 
 from jaxrnn.config import Config
+from jaxrnn.data import NUM_FOLDS
 from jaxrnn.errors import InputError
 
 GATES = {"lstm": 4, "gru": 3, "elman": 1}
@@ -52,9 +53,12 @@ def _count_parameters(config: Config, *, num_tokens: int, num_ngrams: int) -> in
     directions = 1 + model.bidirectional
     states = directions * model.hidden
     tables = num_tokens * model.embedding + num_ngrams * model.ngram_features
-    inputs = model.embedding + (model.ngram_features if num_ngrams else 0) + (model.num_layers - 1) * states
+    # Times the logits, whose number is not known yet.
+    ratios = (num_tokens + num_ngrams) * ((NUM_FOLDS + 1) * model.has_ratios + model.bag_of_words)
+    inputs = model.embedding + (model.ngram_features if num_ngrams else 0) + config.data.ngrams * model.ratio_inputs
+    inputs += (model.num_layers - 1) * states  # of all layers together
     layers = directions * GATES[model.cell] * model.hidden * (inputs + model.num_layers * model.hidden)
     attention = 0
     if "attention" in model.pooling:
         attention = states * states if model.attention == "dot" else 2 * states * model.hidden
-    return tables + layers + attention
+    return tables + ratios + layers + attention

@@ -21,6 +21,7 @@ class Rows(NamedTuple):
     lengths: Array
     labels: Array
     weights: Array
+    folds: Array
 
 
 class Totals(NamedTuple):
@@ -87,13 +88,13 @@ def classification(*, label_smoothing: float = 0.0) -> Task:
     """The label of each text. `label_smoothing` is of what is minimised alone, see `classification_loss`."""
 
     def train(network: TextClassifier, rows: Rows, carry: Any, rngs: nnx.Rngs, perturbation: Array | None) -> Measured:
-        x = network.embed(rows.tokens, rngs=rngs)
-        x = x if perturbation is None else x + perturbation
-        measured = measure(network.from_embeddings(x, rows.lengths, rngs=rngs), rows)
-        if label_smoothing:
-            losses = classification_loss(measured.logits, rows.labels, label_smoothing=label_smoothing)
-            measured = measured._replace(loss=_sum(losses, rows.weights))
-        return measured
+        x = network.embed(rows.tokens, folds=rows.folds, rngs=rngs)
+        if perturbation is not None:  # of the vectors, which come first
+            x = x + jnp.pad(perturbation, ((0, 0), (0, 0), (0, x.shape[-1] - perturbation.shape[-1])))
+        answers = network.answers(x, rows.lengths, rngs=rngs)
+        losses = [classification_loss(each, rows.labels, label_smoothing=label_smoothing) for each in answers]
+        measured = measure(jnp.stack(answers).mean(0), rows)
+        return measured._replace(loss=_sum(jnp.stack(losses).sum(0), rows.weights))
 
     def measure(logits: Array, rows: Rows) -> Measured:
         totals = _totals(logits, rows)

@@ -116,6 +116,7 @@ def _train(config: Config, folder: RunFolder, *, is_dry_run: bool) -> int:
 
     # The run's folder gets its files once all of the input has been read.
     parameters = build.with_vectors(config, model.parameters, data.vocabulary)
+    parameters = build.with_ratios(parameters, data)
     parameters = devices.put(pretrained.put_into(parameters, data.vocabulary))
     carry = task.initial_carry(network, data.train.shapes[0][0])
     first = devices.put(TrainState.initial(parameters, optimizer.transformation, carry))

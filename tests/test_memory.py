@@ -28,6 +28,8 @@ def make(*overrides):
         ["model.cell=lstm"],
         ["model.cell=gru", "model.pooling=attention", "model.bidirectional=false"],
         ["model.cell=elman", "model.pooling=mean,attention", "model.attention=dot", "data.ngrams=2"],
+        ["model.ratio_inputs=true", "model.bag_of_words=true", "data.ngrams=2"],
+        ["model.bag_of_words=true", "data.ngrams=2", "model.ngram_features=0"],
     ],
 )
 def test_a_model_that_memory_cannot_hold_is_refused(overrides, monkeypatch):

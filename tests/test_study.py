@@ -50,9 +50,12 @@ def test_reviews_are_divided_by_whole_blocks_of_numbers(tmp_path, capsys):
     chosen = {(label, n) for label in (0, 1) for n in (*range(1250, 1500), *range(3750, 4000))}
     assert {(label, int(number.split("_")[0])) for _, label, number in splits["validation"]} == chosen
     assert len(splits["validation"]) == len(chosen)
-    # Nothing is lost, and the order stays.
-    validation = set(splits["validation"])
-    assert splits["train"] == [row for row in read_rows(imdb / "train.parquet") if row not in validation]
+    # Nothing is lost, and neighbours stand together.
+    rest = set(read_rows(imdb / "train.parquet")) - set(splits["validation"])
+    assert set(splits["train"]) == rest
+    assert len(splits["train"]) == len(rest)
+    numbers = [int(number.split("_")[0]) for _, _, number in splits["train"]]
+    assert numbers == sorted(numbers)
     corpus = load_corpus(str(out), validation_fraction=0.5, test_fraction=0.5, seed=0)
     assert {split: len(each) for split, each in corpus.splits.items()} == {"train": 9000, "validation": 1000, "test": 2}
 
@@ -74,7 +77,7 @@ def test_what_cannot_be_divided_is_refused(tmp_path):
         with pytest.raises(InputError, match=r"^--every: expected"):
             films.main([str(imdb), str(out), "--every", every])
     with pytest.raises(InputError, match=r"expected ids such as 123_8, a number and a rating, got 'tt1_8'"):
-        films.validation_rows(["1_8", "tt1_8"], every=10)
+        films.numbers_of(["1_8", "tt1_8"])
     with pytest.raises(InputError, match=r"no such file"):
         films.main([str(tmp_path), str(out)])
     pq.write_table(pa.table({"text": ["a"], "label": [0]}), imdb / "train.parquet")

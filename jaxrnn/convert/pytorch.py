@@ -138,11 +138,11 @@ def _write_layer(layer: nn.RecurrentLayer, *, prefix: str) -> dict[str, np.ndarr
 
 
 def _check_classifier(module: TextClassifier) -> None:
-    has_more = module.ngrams is not None or "attention" in module.pooling.kinds
+    has_more = module.ngrams is not None or module.ratios is not None or "attention" in module.pooling.kinds
     if has_more or module.embedding.frequencies is not None:
         raise ValueError(
             "module: expected a classifier of embedding, recurrent layer and head alone, as the usual PyTorch program "
-            "is, got one with runs of words, attention or a normalised embedding"
+            "is, got one with runs of words, their ratios, attention or a normalised embedding"
         )
 
 

@@ -9,6 +9,9 @@ from jaxrnn.data.corpus import Corpus as Corpus
 from jaxrnn.data.corpus import Examples as Examples
 from jaxrnn.data.markup import strip_html as strip_html
 from jaxrnn.data.ngrams import NGrams as NGrams
+from jaxrnn.data.ratios import NUM_FOLDS as NUM_FOLDS
+from jaxrnn.data.ratios import folds_of as folds_of
+from jaxrnn.data.ratios import log_count_ratios as log_count_ratios
 from jaxrnn.data.sources import load_corpus as load_corpus
 from jaxrnn.data.sources import load_examples as load_examples
 from jaxrnn.data.sources import load_texts as load_texts

@@ -25,6 +25,7 @@ class Batch:
         weights: float32 [rows], 1 for examples, 0 for filler.
         indices: int64 [batch], the place in the data of every row of the batch, -1 for filler. The other arrays have
             those rows of it that were asked for, which are all unless several hosts share it.
+        folds: int32 [rows], the fold of the training texts that each example is in; None where there are none.
         unlabelled: A batch beside this one, whose labels count for nothing, if there is one.
     """
 
@@ -33,6 +34,7 @@ class Batch:
     labels: np.ndarray
     weights: np.ndarray
     indices: np.ndarray
+    folds: np.ndarray | None = None
     unlabelled: "Batch | None" = None
 
 
@@ -109,6 +111,7 @@ class BucketedBatches:
     Args:
         token_ids: [num_examples] arrays of token numbers, of any length including 0; or of rows of numbers.
         labels: [num_examples], the label numbers.
+        folds: [num_examples], the fold that each is in, see `folds_of`; None: no folds.
         boundaries: Increasing padded lengths, from `choose_boundaries`. Longer examples are padded to multiples of
             the last, so that new data adds few shapes.
         batch_size: Rows of every batch.
@@ -122,6 +125,7 @@ class BucketedBatches:
         token_ids: Sequence[np.ndarray],
         labels: Sequence[int] | np.ndarray,
         *,
+        folds: np.ndarray | None = None,
         boundaries: Sequence[int],
         batch_size: int,
         seed: int,
@@ -133,6 +137,7 @@ class BucketedBatches:
         self._token_ids = token_ids
         self._numbers = token_ids[0].shape[1:] if token_ids else ()  # of each token
         self._labels = np.asarray(labels, dtype=np.int32)
+        self._folds = folds
         self._batch_size = batch_size
         self._seed = seed
         self._pad_id = pad_id
@@ -189,6 +194,7 @@ class BucketedBatches:
             labels=np.pad(self._labels[built], filler),
             weights=np.pad(np.ones(len(built), dtype=np.float32), filler),
             indices=indices,
+            folds=None if self._folds is None else np.pad(self._folds[built], filler),
         )
 
 

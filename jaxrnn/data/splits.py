@@ -43,7 +43,7 @@ def complete_splits(
     else:
         train, validation = _split_off(train, "validation", validation_fraction, rng)
     if max_train_examples is not None and max_train_examples < len(train):
-        train = train.take(rng.permutation(len(train))[:max_train_examples])
+        train = train.take(np.sort(rng.permutation(len(train))[:max_train_examples]))
     splits = {"train": train, "validation": validation, "test": test}
     _log_overlap(splits)
     return splits

@@ -1,4 +1,4 @@
-"""Text classifier: embedding, recurrent layers, one vector for the text, linear head."""
+"""Text classifier: embedding, recurrent layers, one vector for the text, linear head; what a linear one knows."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,7 +9,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxrnn import nn
+from jaxrnn import core, nn
 from jaxrnn.nn.initializers import InitName
 from jaxrnn.nn.pooling import AttentionName, PoolingName
 from jaxrnn.typing import AnyArray
@@ -23,14 +23,21 @@ class TextClassifier(nnx.Module):
     """Classifies sequences of token numbers.
 
     Dropout acts on the embedding, between the layers and on the pooled state, while training (`model.train()`).
-    The embedding is that of words and, beside it, of runs of words if there are any.
+    The embedding is that of words and, beside it, of runs of words if there are any. Two things come from a linear
+    classifier of words and runs: their log-count ratios as further inputs of the layers, and the classifier itself, a
+    bag of words, as an answer beside the network's. The logits are then the mean of both, but each is trained to answer
+    by itself: what the bag learns quickly would otherwise leave the network nothing to learn.
 
     Args:
       vocabulary_size: V, rows of the embedding.
       num_classes: at least 2; two classes share one logit.
       embedding_features: width of a token's vector.
       num_ngrams: numbers of the runs of words; 0: tokens have no runs.
-      ngram_features: width of a run's vector.
+      longest_ngram: words of the longest run, which is how many numbers a token has.
+      ngram_features: width of a run's vector; 0: they have none, and are for what follows alone.
+      ratio_inputs: the layers read the log-count ratios of words and runs too, see `jaxrnn.nn.Ratios`.
+      bag_of_words: a linear classifier of words and runs beside the network, see `jaxrnn.nn.Bag`.
+      num_folds: parts of the training texts, for these ratios.
       cell: kind of recurrent layer.
       hidden_features: H, width of each direction's state.
       num_layers: recurrent layers in depth.
@@ -63,7 +70,11 @@ class TextClassifier(nnx.Module):
         dropout_rate: float,
         pooling: PoolingName | Sequence[PoolingName],
         num_ngrams: int = 0,
+        longest_ngram: int = 1,
         ngram_features: int = 16,
+        ratio_inputs: bool = False,
+        bag_of_words: bool = False,
+        num_folds: int = 10,
         embedding_dropout_rate: float | None = None,
         word_dropout_rate: float = 0.0,
         frequencies: tuple[AnyArray, AnyArray] | None = None,
@@ -86,10 +97,18 @@ class TextClassifier(nnx.Module):
             return nn.Embed(rows, features, embedding_init=init, frequencies=frequencies, rngs=rngs)
 
         self.embedding = embed(vocabulary_size, embedding_features, of_words)
-        self.ngrams = embed(num_ngrams, ngram_features, of_ngrams) if num_ngrams else None
+        has_vectors = num_ngrams > 0 and ngram_features > 0
+        self.ngrams = embed(num_ngrams, ngram_features, of_ngrams) if has_vectors else None
+        self.vector_features = embedding_features + (ngram_features if has_vectors else 0)
+        num_outputs = 1 if num_classes == 2 else num_classes
+        has_ratios = ratio_inputs or bag_of_words
+        self.ratios = nn.Ratios(vocabulary_size, num_ngrams, num_folds, num_outputs) if has_ratios else None
+        self.bag = nn.Bag(vocabulary_size + num_ngrams, num_outputs) if bag_of_words else None
+        self.ratio_inputs = ratio_inputs
+        self.layer_features = self.vector_features + (num_outputs * longest_ngram if ratio_inputs else 0)
         self.embedding_dropout = nnx.Dropout(dropout_rate if embedding_dropout_rate is None else embedding_dropout_rate)
         self.layer = LAYERS[cell](
-            embedding_features + (ngram_features if num_ngrams else 0),
+            self.layer_features,
             hidden_features,
             num_layers,
             bidirectional=bidirectional,
@@ -116,7 +135,7 @@ class TextClassifier(nnx.Module):
 
         self.head = nnx.Linear(
             self.pooling.out_features,
-            1 if num_classes == 2 else num_classes,
+            num_outputs,
             kernel_init=head_init if torch_like else nnx.initializers.lecun_normal(),
             bias_init=head_init if torch_like else nnx.initializers.zeros,
             rngs=rngs,
@@ -138,26 +157,49 @@ class TextClassifier(nnx.Module):
         """
         return self.from_embeddings(self.embed(tokens, rngs=rngs), lengths, rngs=rngs)
 
-    def embed(self, tokens: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
+    def embed(self, tokens: AnyArray, *, folds: AnyArray | None = None, rngs: nnx.Rngs | None = None) -> Array:
         """Vectors of the tokens `[batch, time]` after dropout, `[time, batch, features]`.
 
-        The vectors of the runs that end with a token are added up, and stand beside its own.
+        First the vectors: the word's own and, beside it, the sum of those of the runs that end with it. Then their
+        ratios, if the layers read them, and what they add to the bag's logits, if there is one.
+
+        Args:
+          tokens: as of a call.
+          folds: of training texts, `[batch]`; None: of new ones.
+          rngs: random streams for dropout; needed while training.
         """
         tokens = self.word_dropout(jnp.asarray(tokens).swapaxes(0, 1), rngs=rngs)
-        if self.ngrams is None:
-            x = self.embedding(tokens)
-        else:
-            x = jnp.concatenate([self.embedding(tokens[..., 0]), self.ngrams(tokens[..., 1:]).sum(-2)], axis=-1)
-        return self.embedding_dropout(x, rngs=rngs)
+        x = [self.embedding(tokens if tokens.ndim == 2 else tokens[..., 0])]
+        if self.ngrams is not None:
+            x.append(self.ngrams(tokens[..., 1:]).sum(-2))
+        if self.ratios is not None:
+            rows = self.ratios.rows(tokens)
+            ratios = self.ratios(rows, folds)
+            if self.ratio_inputs:
+                x.append(ratios.reshape(*rows.shape[:2], -1))
+            if self.bag is not None:
+                x.append(self.bag(rows, ratios))
+        return self.embedding_dropout(jnp.concatenate(x, axis=-1), rngs=rngs)
 
     def from_embeddings(self, x: Array, lengths: AnyArray, *, rngs: nnx.Rngs | None = None) -> Array:
         """Logits from what `embed` returns, or from vectors near it; the random streams go on from there."""
+        answers = self.answers(x, lengths, rngs=rngs)
+        return jnp.stack(answers).mean(0)
+
+    def answers(self, x: Array, lengths: AnyArray, *, rngs: nnx.Rngs | None = None) -> list[Array]:
+        """The logits of the network and, if there is one, of the bag; their mean is the model's."""
+        x, terms = jnp.split(x, [self.layer_features], axis=-1)
         y, state = self.layer(x, lengths=lengths, rngs=rngs)
         last = jnp.concatenate(list(state.h[-self.layer.num_directions :]), axis=-1)
         pooled = self.pooling(y, last, lengths=lengths)
-        return self.head(self.dropout(pooled, rngs=rngs))
+        logits = self.head(self.dropout(pooled, rngs=rngs))
+        if self.bag is None:
+            return [logits]
+        valid = core.checked_mask(lengths, None, *terms.shape[:2])
+        return [logits, core.zero_padding(valid, terms).sum(0) + self.bag.bias]
 
 
 def num_parameters(model: nnx.Module) -> int:
     """Number of trainable numbers in a model."""
-    return sum(param.size for param in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    trained = nnx.state(model, nnx.All(nnx.Param, nnx.Not(nn.Fixed)))
+    return sum(param.size for param in jax.tree.leaves(trained))

@@ -58,7 +58,8 @@ class Devices(NamedTuple):
     def put_rows(self, batch: Batch) -> Rows:
         """The rows of the whole batch on all devices, and filler after them, from those that each host built."""
         by_rows = NamedSharding(self.mesh, PartitionSpec("data"))
-        parts = (batch.tokens, batch.lengths, batch.labels, batch.weights)
+        folds = np.zeros_like(batch.lengths) if batch.folds is None else batch.folds
+        parts = (batch.tokens, batch.lengths, batch.labels, batch.weights, folds)
         return Rows(*(jax.make_array_from_process_local_data(by_rows, part) for part in parts))
 
     def put(self, tree: Tree) -> Tree:

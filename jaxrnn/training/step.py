@@ -95,7 +95,7 @@ class Objective(NamedTuple):
 
     def _embedded(self, parameters: Parameters) -> Array:
         network, rngs = self._training(parameters)
-        return network.embed(self.rows.tokens, rngs=rngs)
+        return network.embed(self.rows.tokens, folds=self.rows.folds, rngs=rngs)[..., : network.vector_features]
 
     def _training(self, parameters: Parameters) -> tuple[Any, nnx.Rngs]:
         network = self.model.merge(parameters)

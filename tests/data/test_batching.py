@@ -108,7 +108,7 @@ def test_the_batch_beside_follows_the_number_of_the_step(labelled, others, data)
 
 def test_dtypes():
     batch = next(make([3, 4, 5]).epoch(0))
-    assert {name: str(value.dtype) for name, value in vars(batch).items() if name != "unlabelled"} == {
+    assert {name: str(value.dtype) for name, value in vars(batch).items() if value is not None} == {
         "tokens": "int32",
         "lengths": "int32",
         "labels": "int32",

@@ -4,6 +4,7 @@ import pytest
 from flax import nnx
 
 from jaxrnn.models import TextClassifier, num_parameters
+from jaxrnn.tasks import Rows, classification, classification_loss
 
 TOKENS = np.array([[3, 4, 5, 6], [5, 3, 1, 1], [1, 1, 1, 1]], np.int32)
 LENGTHS = np.array([4, 2, 0], np.int32)
@@ -72,6 +73,64 @@ def test_vectors_of_runs_are_added_up_beside_the_words():
     np.testing.assert_allclose(model.embed(tokens), x.swapaxes(0, 1), rtol=1e-6)
     expected = model.from_embeddings(jnp.asarray(x.swapaxes(0, 1)), LENGTHS)
     np.testing.assert_allclose(model(tokens, LENGTHS), expected, rtol=1e-5, atol=1e-6)
+
+
+def with_bag(**changes):
+    """A model that reads ratios and has a bag, of numbers at random."""
+    model = make(num_ngrams=7, longest_ngram=2, ngram_features=0, ratio_inputs=True, bag_of_words=True, **changes)
+    rng = np.random.default_rng(0)
+    for variable in (model.ratios.table, model.bag.weight, model.bag.bias):
+        variable[...] = jnp.asarray(rng.normal(size=variable.shape), jnp.float32)
+    return model
+
+
+RUNS = np.array([[0, 2, 3, 2], [0, 6, 1, 1], [1, 1, 1, 1]], np.int32)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_the_bag_answers_beside_a_network_that_reads_ratios(num_classes):
+    model = with_bag(num_classes=num_classes)
+    model.eval()
+    tokens = np.stack([TOKENS, RUNS], -1)
+    table, weight, bias = (np.asarray(each[...]) for each in (model.ratios.table, model.bag.weight, model.bag.bias))
+    assert model.ngrams is None
+    bags = []
+    for words, runs, length in zip(TOKENS, RUNS, LENGTHS, strict=True):
+        rows = {*words[:length], *(9 + runs[:length])}
+        bags.append(bias + sum((weight[row] * table[-1, row] for row in rows), np.zeros_like(bias)))
+    vectors = np.asarray(model.embedding.embedding[...])[TOKENS]
+    x = np.concatenate([vectors, table[-1][TOKENS], table[-1][9 + RUNS]], -1)
+    y, state = model.layer(jnp.asarray(x.swapaxes(0, 1)), lengths=LENGTHS)
+    pooled = pooled_by_hand("last", np.asarray(y).swapaxes(0, 1), state, LENGTHS)
+    network = pooled @ np.asarray(model.head.kernel[...]) + np.asarray(model.head.bias[...])
+    answers = model.answers(model.embed(tokens), LENGTHS)
+    np.testing.assert_allclose(answers[0], network, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(answers[1], bags, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model(tokens, LENGTHS), (network + bags) / 2, rtol=1e-5, atol=1e-6)
+    padded = np.pad(tokens, ((0, 0), (0, 3), (0, 0)), constant_values=5)  # other tokens than the padding's
+    np.testing.assert_allclose(model(padded, LENGTHS), (network + bags) / 2, rtol=1e-5, atol=1e-6)
+
+
+def test_both_answers_are_trained_by_the_ratios_of_other_folds():
+    model = with_bag(dropout_rate=0.0)
+    model.train()
+    tokens = np.stack([TOKENS, RUNS], -1)
+    folds, labels, weights = (jnp.array(each) for each in ([3, 0, 9], [2, 0, 1], [1.0, 1.0, 0.0]))
+    rows = Rows(jnp.asarray(tokens), jnp.asarray(LENGTHS), labels, weights, folds)
+    measured = classification().train(model, rows, (), nnx.Rngs(0), None)
+    network, bag = model.answers(model.embed(tokens, folds=folds), LENGTHS)
+    assert jnp.abs(bag - model.answers(model.embed(tokens), LENGTHS)[1])[:2].min() > 0.01  # other ratios
+    losses = [classification_loss(answer, labels) for answer in (network, bag)]
+    np.testing.assert_allclose(measured.loss, sum(each[:2].sum() for each in losses), rtol=1e-6)
+    np.testing.assert_allclose(measured.logits, (network + bag) / 2, rtol=1e-6)
+    np.testing.assert_allclose(
+        measured.totals.loss, classification_loss((network + bag) / 2, labels)[:2].sum(), rtol=1e-6
+    )
+
+    # A perturbation is of the vectors alone: the bag answers as before.
+    beside = classification().train(model, rows, (), nnx.Rngs(0), jnp.ones((4, 3, 4)))
+    moved = model.embed(tokens, folds=folds).at[..., :4].add(1.0)
+    np.testing.assert_allclose(beside.logits, (model.answers(moved, LENGTHS)[0] + bag) / 2, rtol=1e-5, atol=1e-6)
 
 
 def test_dropout_acts_in_training_and_follows_its_key():
