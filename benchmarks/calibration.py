@@ -4,7 +4,7 @@
 
 RUN_DIR is a complete run of a classifier, of one seed or several. Writes calibration.json and reliability.png, and
 prints a table: accuracy, loss, expected calibration error in 15 bins of equal width and of equal mass, and Brier score,
-as `jaxrnn.analysis` defines them.
+as `jaxrnn.analysis` defines them. Of models with a bag of words beside the network, also each of the two by itself.
 """
 
 import argparse
@@ -30,6 +30,10 @@ from jaxrnn.tasks import class_probabilities
 from jaxrnn.training import RunFolder
 
 ENSEMBLE = "ensemble"
+BRANCHES = {
+    "network alone": "head.",
+    "bag of words alone": "bag.",
+}  # and the parameters that the answer of each ends in
 # What is measured: its name in the table, what it is multiplied by, and digits.
 MEASURED = {
     "accuracy": ("accuracy (%)", 100, 2),
@@ -64,17 +68,37 @@ def main(arguments: Sequence[str]) -> int:
     tokens = first.tokenize(examples.texts)
     rows = {name: measure(each, tokens, examples.labels) for name, each in classifiers.items()}
     seeds = [row for name, row in rows.items() if name != ENSEMBLE]
+    alone: dict[str, list[dict[str, Any]]] = {}
+    for member in members:
+        for name, branch in branches(classifiers[member.name]).items():
+            alone.setdefault(name, []).append(measure(branch, tokens, examples.labels))
     result = {
         "environment": environment(command_line()),
         "num_examples": len(examples),
         "models": rows,
-        "seeds": {key: spread([row[key] for row in seeds]) for key in MEASURED},
+        "seeds": _spread(seeds),
+        "branches": {name: _spread(each) for name, each in alone.items()},
     }
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "calibration.json").write_text(json.dumps(result, indent=1) + "\n")
     draw(rows, options.out / "reliability.png")
     print("\n".join(lines(result)))
     return 0
+
+
+def branches(classifier: Classifier) -> dict[str, Classifier]:
+    """The network and the bag of words of a classifier that has both, each answering by itself."""
+    parameters = classifier.parameters
+    if "bag.weight" not in parameters:
+        return {}
+    # The logits are the mean of both, so each alone has twice its weights, and the other has none.
+    ends = {key: key.split(".")[0] + "." for key in parameters if key.startswith(tuple(BRANCHES.values()))}
+    return {
+        name: classifier._replace(
+            parameters=parameters | {key: (2 if of == kept else 0) * parameters[key] for key, of in ends.items()}
+        )
+        for name, kept in BRANCHES.items()
+    }
 
 
 def measure(classifier: Classifier, tokens: Sequence[Sequence[str]], labels: np.ndarray) -> dict[str, Any]:
@@ -113,11 +137,19 @@ def lines(result: dict[str, Any]) -> list[str]:
     """Lines in Markdown: a row for each seed, then their mean and standard deviation, then their ensemble."""
     rows = {name: [_number(key, row[key]) for key in MEASURED] for name, row in result["models"].items()}
     if len(rows) > 1:
-        mean = [show(result["seeds"][key], scale=scale, digits=digits) for key, (_, scale, digits) in MEASURED.items()]
         ensemble = rows.pop(ENSEMBLE)
-        rows |= {"mean ± standard deviation": mean, ENSEMBLE: ensemble}
+        rows |= {"mean ± standard deviation": _shown(result["seeds"]), ENSEMBLE: ensemble}
+    rows |= {f"{name}, mean ± standard deviation": _shown(each) for name, each in result["branches"].items()}
     head = ["", *(name for name, _, _ in MEASURED.values())]
     return [*table(head, [[name, *row] for name, row in rows.items()]), f"{result['num_examples']:,} test examples."]
+
+
+def _spread(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {key: spread([row[key] for row in rows]) for key in MEASURED}
+
+
+def _shown(of: dict[str, dict[str, Any]]) -> list[str]:
+    return [show(of[key], scale=scale, digits=digits) for key, (_, scale, digits) in MEASURED.items()]
 
 
 def _number(key: str, value: float) -> str:

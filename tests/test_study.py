@@ -18,9 +18,11 @@ from benchmarks.jobs import run_all
 from benchmarks.spread import show, spread
 from benchmarks.study_views import PUBLISHED, ablation_table, draw_ablation, draw_learning_curve, learning_curve_table
 from jaxrnn import build, train
-from jaxrnn.data import load_corpus, load_examples
+from jaxrnn.config import load_config
+from jaxrnn.data import Vocabulary, load_corpus, load_examples
 from jaxrnn.errors import InputError
 from jaxrnn.tasks import class_probabilities
+from jaxrnn.training import split_model
 
 PNG = b"\x89PNG"
 
@@ -265,6 +267,23 @@ def test_calibration_of_seeds_and_their_ensemble(variants, recipe, tmp_path, cap
     rows = [line.split(" | ")[0] for line in printed.splitlines()[2:6]]
     assert rows == ["| seed-5", "| seed-6", "| mean ± standard deviation", "| ensemble"]
     assert (tmp_path / "out" / "reliability.png").read_bytes().startswith(PNG)
+
+
+def test_the_branches_of_a_model_answer_alone(variants):
+    classifier = build.load_classifier(Path(variants[0].config.run_dir, "seed-5"))
+    assert calibration.branches(classifier) == {}  # one branch
+    config = load_config(None, ["model.ratio_inputs=true", "model.bag_of_words=true"])
+    vocabulary = Vocabulary(["fine", "dull"])
+    rng = np.random.default_rng(0)
+    parameters = split_model(build.build_model(config, vocabulary, num_classes=2)).parameters
+    parameters = {name: rng.normal(size=value.shape).astype(np.float32) for name, value in parameters.items()}
+    both = build.Classifier(config, ("bad", "good"), vocabulary, parameters, 0)
+    texts = ["fine", "dull and dull", "fine dull"]
+    network, bag = (each.logits(texts) for each in calibration.branches(both).values())
+    np.testing.assert_allclose(both.logits(texts), (network + bag) / 2, rtol=1e-5, atol=1e-6)
+    unknown, _, fine, dull = parameters["bag.weight"] * parameters["ratios.table"][-1]
+    expected = parameters["bag.bias"] + np.stack([fine, dull + unknown, fine + dull])
+    np.testing.assert_allclose(bag, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_calibration_waits_for_the_run_to_be_complete(variants, tmp_path):
