@@ -153,3 +153,11 @@ class Plan(NamedTuple):
 def operand_dtype(plan: Plan) -> jnp.dtype:
     """The dtype of the products' operands."""
     return jnp.dtype(jnp.bfloat16 if plan.element_bytes == 2 else jnp.float32)
+
+
+def largest_hidden(cell_name: str, element_bytes: int, multiple: int) -> int:
+    """The most hidden units, a multiple of `multiple`, that both passes have room for."""
+    hidden = multiple
+    while all(Plan(cell_name, hidden + multiple, element_bytes, backward).fits for backward in (False, True)):
+        hidden += multiple
+    return hidden
