@@ -10,6 +10,7 @@ import pytest
 from jaxrnn import core
 from jaxrnn.core import cells
 from jaxrnn.core.control import Fixed, Loop, Steps, length_mask
+from jaxrnn.core.hopper.launch import backward_outputs, forward_outputs
 from jaxrnn.core.hopper.packing import pack_weights
 from jaxrnn.core.hopper.plan import CELLS, Plan, Sizes, operand_dtype
 from jaxrnn.core.reference import reference_scan
@@ -47,13 +48,13 @@ class Case:
     def forward(self):
         inputs = {"inputs": self.inputs, "weights": pack_weights(self.plan, self.w_h), "lengths": self.lengths}
         inputs |= self.bias | {f"state{k}": state for k, state in enumerate(self.states)}
-        return kernels.run(self.plan, SIZES, inputs, kernels.forward_outputs(self.plan, SIZES))
+        return kernels.run(self.plan, SIZES, inputs, forward_outputs(self.plan, SIZES, self.dtype))
 
     def backward(self, saved):
         plan = self.plan._replace(backward=True)
         inputs = {"weights": pack_weights(plan, self.w_h), "lengths": self.lengths, "saved": saved}
         inputs |= {"d_outputs": self.d_outputs} | {f"d_last{k}": d for k, d in enumerate(self.d_last)}
-        return kernels.run(plan, SIZES, inputs, kernels.backward_outputs(plan, SIZES))
+        return kernels.run(plan, SIZES, inputs, backward_outputs(plan, SIZES))
 
     def reference(self, run, params_dtype):
         """One direction: its values, `(outputs, last states)`, and their pull-back to u, W_h, b_hn and the states.
