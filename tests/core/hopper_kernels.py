@@ -2,17 +2,18 @@
 
 import multiprocessing
 import os
-import re
-import subprocess
+import struct
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from tempfile import TemporaryDirectory
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ptx_machine import Machine
 
+from jaxrnn import core
+from jaxrnn.core import call
 from jaxrnn.core.hopper.launch import backward_outputs, forward_outputs, launch, states
 from jaxrnn.core.hopper.plan import LANES, operand_dtype
 
@@ -22,8 +23,12 @@ def compile_kernel(plan, sizes, inputs, outputs):
     `inputs` and `outputs` are shapes and dtypes by name, the recurrence's outputs as wide as the operands. Compiled by a process of its own: CUTLASS reads the source of
     a kernel, and cannot read what the run-time type checks of these tests make of it.
     """
+    return _elsewhere(_compile, plan, sizes, inputs, outputs)
+
+
+def _elsewhere(function, *arguments):
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_compile, plan, sizes, inputs, outputs).result()
+        return pool.submit(function, *arguments).result()
 
 
 def _compile(plan, sizes, inputs, outputs):
@@ -36,6 +41,28 @@ def _compile(plan, sizes, inputs, outputs):
         jax.jit(function).trace(*inputs.values()).lower(lowering_platforms=("cuda",))
         (ptx,), (cubin,) = Path(folder).glob("*.ptx"), Path(folder).glob("*.cubin")
         return ptx.read_text(), cubin.read_bytes()
+
+
+def training_step(dtype, platform):
+    """The program of a training step of a bidirectional layer by backend="hopper", lowered for a platform."""
+    return _elsewhere(_training_step, dtype, platform)
+
+
+def _training_step(dtype, platform):
+    os.environ |= {"CUTE_DSL_ARCH": "sm_90a"}
+    call._platform, call._capability = lambda device: "cuda", lambda device: "9.0"
+    params = core.LSTMParams(*(_shape(*s, dtype=dtype) for s in ((3, 4, 64), (64, 4, 64), (4, 64))))
+
+    def step(params, x, lengths):
+        def loss(params):
+            y, _ = core.unroll_layers(core.lstm_cell(), x, [params], lengths=lengths, backend="hopper")
+            return (y**2).sum()
+
+        value, gradients = jax.value_and_grad(loss)(params)
+        return value, jax.tree.map(lambda p, g: p - (0.1 * g).astype(p.dtype), params, gradients)
+
+    arguments = (params, params), _shape(5, 21, 3), _shape(21, dtype=jnp.int32)
+    return jax.jit(step).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
 
 
 def run(plan, sizes, inputs, outputs):
@@ -73,15 +100,39 @@ def _shape(*shape, dtype=jnp.float32):
 
 
 def resources(plan, sizes):
-    """Of a compiled kernel, by cuobjdump: registers of a thread, bytes of stack and of local memory."""
+    """Of a compiled kernel: registers of a thread, and bytes of its stack, where what they cannot hold is kept.
+
+    The compiler notes both in the binary, for the driver: in the attributes of the section `.nv.info`, which
+    `cuobjdump --dump-resource-usage` reads, too.
+    """
     if plan.backward:
         inputs, outputs = backward_inputs(plan, sizes), backward_outputs(plan, sizes)
     else:
         inputs, outputs = forward_inputs(plan, sizes), forward_outputs(plan, sizes, operand_dtype(plan))
     _, cubin = compile_kernel(plan, sizes, inputs, outputs)
-    with NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        command = ["cuobjdump", "--dump-resource-usage", file.name]
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return tuple(int(re.search(rf"{name}:(\d+)", text)[1]) for name in ("REG", "STACK", "LOCAL"))
+    found = dict(_attributes(_section(cubin, ".nv.info")))
+    return found[REGISTERS], found[STACK]
+
+
+REGISTERS, STACK = 0x2F, 0x12  # EIATTR_REGCOUNT, EIATTR_MIN_STACK_SIZE
+
+
+def _section(elf, name):
+    start, number, names = (struct.unpack_from(kind, elf, at)[0] for kind, at in (("<Q", 40), ("<H", 60), ("<H", 62)))
+    heads = [struct.unpack_from("<IIQQQQ", elf, start + 64 * k) for k in range(number)]
+    for at, _, _, _, offset, size in heads:
+        first = heads[names][4] + at
+        if elf[first : elf.index(b"\0", first)] == name.encode():
+            return elf[offset : offset + size]
+    raise ValueError(f"no section {name}")
+
+
+def _attributes(section):
+    """Attributes with a value of their own, of which each is of the only function: its number, and the value."""
+    at = 0
+    while at < len(section):
+        kind, attribute, size = struct.unpack_from("<BBH", section, at)
+        at += 4
+        if kind == 4:
+            yield attribute, struct.unpack_from("<I", section, at + size - 4)[0]
+            at += size

@@ -19,7 +19,7 @@ from jaxrnn.core.control import Fixed, Loop, Steps, length_mask, zero_padding
 from jaxrnn.core.fused_scan import recurrence
 from jaxrnn.core.hopper.launch import backward_outputs, forward_outputs, launch
 from jaxrnn.core.hopper.packing import pack_weights
-from jaxrnn.core.hopper.plan import CELLS, ROWS, Plan, Sizes, largest_hidden, operand_dtype
+from jaxrnn.core.hopper.plan import CELLS, ROWS, Plan, Sizes, fits, operand_dtype
 from jaxrnn.core.kernel import Kernel
 from jaxrnn.core.linear import matmul
 from jaxrnn.core.parameters import Params, State
@@ -59,9 +59,8 @@ def why_not(call: Call) -> str | None:
     ):
         if refused:
             return reason
-    most = largest_hidden(call.cell.name, jnp.dtype(call.dtype).itemsize, MULTIPLE)
-    if call.hidden > most:
-        return f"has room on the chip for {most} hidden units of this cell in {call.dtype}, got {call.hidden}"
+    if not fits(call.cell.name, call.hidden, jnp.dtype(call.dtype).itemsize):
+        return f"has no room on the chip for W_h of {call.hidden} hidden units in {call.dtype}"
     return _wrong_gpu(call.capability) or versions.why_no_cutlass()
 
 
