@@ -74,7 +74,7 @@ def platform_of(x: Any) -> str:
 
 
 def capability_of(x: Any) -> str | None:
-    """The compute capability of the NVIDIA GPU where x is or will be, such as "9.0"; None where there is no such GPU."""
+    """The compute capability of the NVIDIA GPU where x is or will be, such as "9.0"; None if it is no such GPU."""
     return _capability(_device_of(x))
 
 

@@ -77,7 +77,7 @@ def emulate_forward(plan, sizes, inputs, outputs):
     results = {"outputs": y.astype(outputs["outputs"].dtype), **last}
     if "saved" in outputs:
         results["saved"] = to_lanes(plan, sizes, saved)
-        results |= {"operands": operand for operand in operands}
+        results |= dict(zip(["operands"], operands, strict=False))
     return results
 
 
@@ -118,7 +118,7 @@ def is_live(sizes, inputs):
 
 
 def unpack(plan, sizes, packed):
-    """`[runs, hidden, gates, hidden]`: the packing puts every element in one place, and so its transpose brings it back."""
+    """`[runs, hidden, gates, hidden]`: each element is packed into one place: the transpose is the inverse."""
     shape = jax.ShapeDtypeStruct((sizes.runs, plan.hidden, plan.cell.num_gates, plan.hidden), operand_dtype(plan))
     return jax.linear_transpose(lambda w: pack_weights(plan, w), shape)(packed)[0]
 

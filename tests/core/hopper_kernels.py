@@ -1,8 +1,15 @@
-"""The Hopper kernels compiled as `cutlass_call` compiles them, and their PTX run on the CPU."""
+"""The Hopper kernels compiled as `cutlass_call` compiles them, and their PTX run on the CPU.
 
+    python tests/core/hopper_kernels.py benchmarks/results/hopper_kernels.json
+
+lists what every kernel that is served takes of a GPU, in a quarter of an hour on 2 cores.
+"""
+
+import json
 import multiprocessing
 import os
 import struct
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,13 +22,15 @@ from ptx_machine import Machine
 from jaxrnn import core
 from jaxrnn.core import call
 from jaxrnn.core.hopper.launch import backward_outputs, forward_outputs, launch, states
-from jaxrnn.core.hopper.plan import LANES, operand_dtype
+from jaxrnn.core.hopper.plan import CELLS, LANES, Plan, Sizes, fits, operand_dtype
+
 
 def compile_kernel(plan, sizes, inputs, outputs):
     """The PTX and the machine code for a Hopper GPU, which need not be there.
 
-    `inputs` and `outputs` are shapes and dtypes by name, the recurrence's outputs as wide as the operands. Compiled by a process of its own: CUTLASS reads the source of
-    a kernel, and cannot read what the run-time type checks of these tests make of it.
+    `inputs` and `outputs` are shapes and dtypes by name, the recurrence's outputs as wide as the operands. Compiled in
+    a process of its own: CUTLASS reads the source of a kernel, and cannot read what the run-time type checks of these
+    tests make of it.
     """
     return _elsewhere(_compile, plan, sizes, inputs, outputs)
 
@@ -136,3 +145,24 @@ def _attributes(section):
         if kind == 4:
             yield attribute, struct.unpack_from("<I", section, at + size - 4)[0]
             at += size
+
+
+def table():
+    """Of every kernel that is served, forward saving for backward: cluster, threads, registers, stack, shared bytes."""
+    sizes = Sizes(time=5, batch=32, reverse=(False, True))
+    names = [(name, 2 * k, hidden) for name in CELLS for k in (1, 2) for hidden in range(64, 1025, 64)]
+    rows = []
+    for name, element_bytes, hidden in (each for each in names if fits(each[0], each[2], each[1])):
+        row = {"cell": name, "operands": {2: "bfloat16", 4: "TF32"}[element_bytes], "hidden": hidden}
+        for backward in (False, True):
+            plan = Plan(name, hidden, element_bytes, backward)
+            registers, stack = resources(plan, sizes)
+            found = {"registers": registers, "stack_bytes": stack, "shared_bytes": plan.shared_bytes}
+            row |= {"cluster": plan.cluster, "threads": plan.threads, "backward" if backward else "forward": found}
+        rows.append(row)
+    return rows
+
+
+if __name__ == "__main__":
+    lines = ",\n ".join(json.dumps(row) for row in table())
+    Path(sys.argv[1]).write_text(f"[{lines}]\n")

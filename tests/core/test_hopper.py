@@ -82,7 +82,9 @@ def test_tiles_and_runs():
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 @pytest.mark.parametrize("element_bytes", [2, 4], ids=["bfloat16", "tf32"])
-@pytest.mark.parametrize(("cell_name", "hidden"), [("lstm", 64), ("gru", 64), ("gru_reset_before", 64), ("gru", 320), ("gru", 512)])
+@pytest.mark.parametrize(
+    ("cell_name", "hidden"), [("lstm", 64), ("gru", 64), ("gru_reset_before", 64), ("gru", 320), ("gru", 512)]
+)
 def test_each_lane_gets_its_fragment(cell_name, hidden, element_bytes, backward, rng):
     """PTX ISA, mma.m16n8k16 and .m16n8k8: lane 4 n + q holds column n, the rows `k` below."""
     plan = Plan(cell_name, hidden, element_bytes, backward)

@@ -98,7 +98,7 @@ def as_float32(tree):
 
 @pytest.mark.slow
 def test_chunks_and_other_derivatives(launches, rng, tolerance):
-    """Second derivatives, forward mode and ensembles, which no kernel has, beside a gradient in chunks, which they have."""
+    """Second derivatives, forward mode and ensembles, which it has not; and a gradient in chunks, which it has."""
     x, [[params]], [[state]] = draw(rng, "gru_reset_before", 1, 1)
 
     def loss(backend, params, **options):
@@ -141,6 +141,7 @@ REFUSED = [
     ("gru_norm", {}, "serves the plain LSTM and GRU alone"),
     ("lstm", {"dtype": "float16"}, "computes in bfloat16 or float32, and the weights are float16"),
     ("lstm", {"hidden": 96}, "needs a multiple of 64 hidden units, got 96"),
+    ("lstm", {"hidden": 448}, "has no room on the chip for W_h of 448 hidden units in float32"),
     ("lstm", {"shape": (0, B, D)}, "needs at least one step and one row"),
     ("lstm", {"shape": (T, 0, D)}, "needs at least one step and one row"),
     ("lstm", {"mask": np.ones((T, B), bool), "max_gradient": 1.0}, "knows no mask, max_gradient"),

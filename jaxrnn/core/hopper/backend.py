@@ -1,7 +1,7 @@
 """The backend that runs recurrences by the kernels for Hopper, both directions of a layer in one launch.
 
-What the kernels do not take is done outside them: the projections of both directions with their biases, one product; the
-gradients of weights and biases, sums over all steps; a batch that is no multiple of 16 gets rows without steps.
+What the kernels do not take is done outside them: the projections of both directions with their biases, one product;
+the gradients of weights and biases, sums over all steps; a batch that is no multiple of 16 gets rows without steps.
 """
 
 from collections.abc import Sequence

@@ -115,9 +115,7 @@ class Thread:
         for k, address in enumerate(fours[in_registers:]):
             ptx.store_shared(self.more_weights + Uint32(k * plan.threads * 16), ptx.load_global(address, 4))
 
-    def multiply(
-        self, product: int, operand: Value, sums: list[list[Value]], first: int = 0
-    ) -> list[list[Value]]:
+    def multiply(self, product: int, operand: Value, sums: list[list[Value]], first: int = 0) -> list[list[Value]]:
         """Adds the 16 rows at `operand` times the warp's columns from `first` on; `sums` has four numbers for each."""
         plan, sums = self.plan, list(sums)
         start = sum(2 * k * w for k, w in zip(plan.k_steps[:product], plan.widths[:product], strict=True))
