@@ -9,7 +9,7 @@ from flax import nnx
 
 from benchmarks.cases import Case
 from benchmarks.peers.runner import CannotServeError, Runner, jax_runner
-from benchmarks.peers.trial import why_it_fails
+from benchmarks.trial import why_it_fails
 from jaxrnn import core, nn
 
 LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "elman": nn.Elman}

@@ -3,7 +3,7 @@
 A kernel that waits for ever, or faults, takes down the process that runs it, and with it every measurement to come. So
 one that no GPU may have run before computes a small layer elsewhere first.
 
-    python -m benchmarks.peers.trial BACKEND
+    python -m benchmarks.trial BACKEND
 """
 
 import os
@@ -24,8 +24,11 @@ TOLERANCE = 2e-2  # of the largest magnitude, for bfloat16 products
 @lru_cache
 def why_it_fails(backend: str, *, seconds: float = SECONDS) -> str | None:
     """What became of the trial, where it did not end well; None: the backend may be run here."""
-    environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # this process has most of the GPU's memory
-    command = [sys.executable, "-m", "benchmarks.peers.trial", backend]
+    environment = os.environ | {
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # this process has most of the GPU's memory
+        "JAX_TRACEBACK_FILTERING": "off",  # the last line is the error
+    }
+    command = [sys.executable, "-m", "benchmarks.trial", backend]
     try:
         done = subprocess.run(command, env=environment, timeout=seconds, capture_output=True, text=True)
     except subprocess.TimeoutExpired:
