@@ -101,4 +101,4 @@ def _platform(device: Any) -> str:
 
 
 def _capability(device: Any) -> str | None:
-    return str(device.compute_capability) if _platform(device) == "cuda" else None
+    return getattr(device, "compute_capability", None) if _platform(device) == "cuda" else None
