@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from benchmarks.cudnn_tables import cudnn_section, step_floor
 from benchmarks.peers import PEERS, ours
 from benchmarks.peers.runner import Peer
 from benchmarks.presets import PRESETS, TINY, Job, Preset
+from benchmarks.trial import why_it_fails
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
@@ -187,6 +190,39 @@ def test_ways_to_run_the_scan_and_backends_agree():
     assert row["differences"].keys() == {"jaxrnn", *ways[:2]}
     assert row["absent"] == {"jaxrnn cudnn": "needs an NVIDIA GPU, and JAX runs on cpu"}
     assert row["backend"] == "fused_scan"
+
+
+def test_a_variant_of_ours_that_computes_other_numbers_is_left_out(monkeypatch):
+    def wrong(case):
+        runner = layer.PEERS["jaxrnn"].make(case)
+        return runner._replace(outputs=lambda y: 2 * runner.outputs(y))
+
+    monkeypatch.setitem(layer.VARIANTS, "jaxrnn fused_scan", Peer(wrong))
+    row = layer.measure(TINY, peers=["jaxrnn", "jaxrnn fused_scan"], passes=["forward"], seconds=0, with_products=False)
+    assert "differ from ours by 1 of the largest magnitude" in row["absent"]["jaxrnn fused_scan"]
+    assert row["passes"]["forward"]["seconds"].keys() == {"jaxrnn"}
+
+
+@pytest.mark.slow
+def test_a_kernel_is_tried_in_a_process_of_its_own():
+    assert why_it_fails("fused_scan") is None
+    reason = why_it_fails("hopper")
+    assert reason.startswith("a small layer failed: ValueError: backend: expected None or one of")
+    assert reason.endswith("got 'hopper', which needs an NVIDIA GPU, and this call runs on cpu")
+    assert why_it_fails("reference", seconds=0.01) == "a small layer did not end within 0 s"
+
+
+def test_the_gpu_run_needs_nothing_of_the_trainer():
+    """On its machine there are neither the trainer's own packages nor the extra `hopper`; it names what is absent."""
+    absent = ("cutlass", "spacy", "datasets", "huggingface_hub", "matplotlib", "jinja2", "keras")
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(sys.argv[1:])); from benchmarks import layer, presets, run;"
+        "presets.gpu(None); case = presets.TINY; peers = presets._gpu_peers(case);"
+        "row = layer.measure(case, peers=peers, passes=['forward'], seconds=0, with_products=False);"
+        "print(row['absent']['jaxrnn hopper'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *absent], capture_output=True, text=True, check=True)
+    assert done.stdout == "needs an NVIDIA GPU, and JAX runs on cpu\n"
 
 
 def test_against_cudnn():

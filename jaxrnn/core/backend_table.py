@@ -10,6 +10,7 @@ from jaxrnn.core.call import Call
 from jaxrnn.core.cells import Cell
 from jaxrnn.core.control import Fixed, Loop, Steps
 from jaxrnn.core.fused_scan import fused_scan
+from jaxrnn.core.hopper import backend as hopper
 from jaxrnn.core.options import BackendName, Options
 from jaxrnn.core.parameters import Params, State
 from jaxrnn.core.reference import reference_scan
@@ -49,6 +50,14 @@ class Backend(NamedTuple):
 
 # In the order of preference of `backend=None`. The scans serve every call on every platform, so one is always left.
 BACKENDS: dict[str, Backend] = {
+    "hopper": Backend(
+        hopper.run,
+        "recurrent weights stay on the chip of a Hopper GPU, both directions of a layer in one launch",
+        hopper.why_not_here,
+        hopper.why_not,
+        hopper.run_layers,
+        by_name_only="was not measured yet",
+    ),
     "cudnn": Backend(
         cudnn.run,
         "NVIDIA's LSTM, float32 with TF32 products, all layers and both directions in one call",

@@ -26,6 +26,7 @@ class Call(NamedTuple):
       reverse: a single direction, from the end.
       options: the arguments given that act inside the loop, of `INSIDE`, and optional weights, such as "params.w_p".
       divided: over several devices, or inside `shard_map`.
+      capability: of an NVIDIA GPU, its compute capability, such as "9.0"; None elsewhere.
     """
 
     cell: Cell
@@ -40,6 +41,7 @@ class Call(NamedTuple):
     reverse: bool = False
     options: tuple[str, ...] = ()
     divided: bool = False
+    capability: str | None = None
 
     @classmethod
     def of(cls, cell: Cell, x: Any, params: Any, options: Mapping[str, Any]) -> "Call":
@@ -62,17 +64,27 @@ class Call(NamedTuple):
             bool(options.get("reverse", False)),
             tuple(given),
             _divided(x),
+            capability_of(x),
         )
 
 
 def platform_of(x: Any) -> str:
     """Where x is; of what is traced or not yet an array, where it will be unless told otherwise."""
+    return _platform(_device_of(x))
+
+
+def capability_of(x: Any) -> str | None:
+    """The compute capability of the NVIDIA GPU where x is or will be, such as "9.0"; None if it is no such GPU."""
+    return _capability(_device_of(x))
+
+
+def _device_of(x: Any) -> Any:
     if isinstance(x, Array) and not isinstance(x, Tracer):
-        return _platform(next(iter(x.devices())))
+        return next(iter(x.devices()))
     device: Any = getattr(jax.config, "jax_default_device")  # noqa: B009 (not in its type)
     if device is None:
         device = jax.devices()[0]
-    return _platform(jax.devices(device)[0] if isinstance(device, str) else device)
+    return jax.devices(device)[0] if isinstance(device, str) else device
 
 
 def _divided(x: Any) -> bool:
@@ -86,3 +98,7 @@ def _platform(device: Any) -> str:
     if device.platform != "gpu":
         return device.platform
     return "rocm" if "rocm" in device.client.platform_version.lower() else "cuda"
+
+
+def _capability(device: Any) -> str | None:
+    return getattr(device, "compute_capability", None) if _platform(device) == "cuda" else None

@@ -160,7 +160,7 @@ def _jvp_of_save(primals: Flat, tangents: Flat, *, bound: _Bound) -> tuple[Flat,
     both = _save_p.bind(*primals, bound=bound)
     d_results = _tangent_p.bind(*primals, *both, *map(ad.instantiate_zeros, tangents[1:]), bound=bound)
     # Only the two rules below would read the tangent of what is saved, and they differentiate the plain operations.
-    d_saved = [jax.numpy.zeros_like(part) for part in both[len(bound.results) :]]
+    d_saved = [ad.Zero(jax.typeof(part).to_tangent_aval()) for part in both[len(bound.results) :]]
     return both, [*d_results, *d_saved]
 
 

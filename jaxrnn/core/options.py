@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from jaxrnn.core.parameters import State
 from jaxrnn.typing import AnyArray, Lengths
 
-BackendName = Literal["cudnn", "pallas_tpu", "fused_scan", "trimmed_scan", "reference"]
+BackendName = Literal["hopper", "cudnn", "pallas_tpu", "fused_scan", "trimmed_scan", "reference"]
 
 
 class Options(TypedDict, total=False):

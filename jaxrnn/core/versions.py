@@ -1,5 +1,6 @@
 """What a version of JAX may lack or name otherwise: what kernels stand on is found here, or why it is not."""
 
+from importlib.util import find_spec
 from types import ModuleType
 
 import jax
@@ -28,3 +29,8 @@ def pallas_tpu() -> ModuleType | str:
         return f"JAX {jax.__version__} has no Pallas for TPU: {error}"
     missing = [name for name in ("CompilerParams", "VMEM", "InterpretParams") if not hasattr(tpu, name)]
     return f"Pallas of JAX {jax.__version__} has no {', '.join(missing)}" if missing else tpu
+
+
+def why_no_cutlass() -> str | None:
+    """Why the kernels for Hopper cannot be compiled; None: their compiler is there, and is imported only to compile."""
+    return "CUTLASS is not installed: pip install 'jaxrnn[hopper]'" if find_spec("cutlass") is None else None

@@ -195,13 +195,14 @@ def test_resolve_backend_says_why_and_why_not_the_others():
     no_gpu, no_tpu = "needs an NVIDIA GPU, and this call runs on cpu", "needs a TPU, and this call runs on cpu"
     assert found.name == "fused_scan"
     assert found.others == {
+        "hopper": no_gpu,
         "cudnn": no_gpu,
         "pallas_tpu": no_tpu,
         "trimmed_scan": "can serve, and takes several times as long to compile: by name only",
         "reference": "can serve, and is slower",
     }
     description = BACKENDS["fused_scan"].description
-    assert str(found).splitlines()[:2] == [f"fused_scan: chosen: {description}", f"cudnn: {no_gpu}"]
+    assert str(found).splitlines()[:2] == [f"fused_scan: chosen: {description}", f"hopper: {no_gpu}"]
     named = core.resolve_backend(core.lstm_cell(), X, PARAMS, backend="reference", reverse=True)
     assert named[:2] == ("reference", f"asked for: {BACKENDS['reference'].description}")
     assert named.others["fused_scan"] == "can serve, and reference was asked for"
@@ -209,7 +210,7 @@ def test_resolve_backend_says_why_and_why_not_the_others():
 
 def test_a_backend_that_cannot_serve_says_why():
     message = "backend: expected None or one of fused_scan, reference, trimmed_scan for this call, got {!r}, which {}"
-    for name, needs in (("cudnn", "an NVIDIA GPU"), ("pallas_tpu", "a TPU")):
+    for name, needs in (("hopper", "an NVIDIA GPU"), ("cudnn", "an NVIDIA GPU"), ("pallas_tpu", "a TPU")):
         reason = f"needs {needs}, and this call runs on cpu"
         refused(message.format(name, reason), core.lstm, X, PARAMS, backend=name)
         refused(message.format(name, reason), core.unroll_layers, core.lstm_cell(), X, [[PARAMS]], backend=name)
@@ -218,6 +219,7 @@ def test_a_backend_that_cannot_serve_says_why():
 
 def test_backends_lists_what_this_machine_has():
     assert core.backends() == {
+        "hopper": "needs an NVIDIA GPU, and JAX runs on cpu",
         "cudnn": "needs an NVIDIA GPU, and JAX runs on cpu",
         "pallas_tpu": "needs a TPU, and JAX runs on cpu",
         "fused_scan": None,

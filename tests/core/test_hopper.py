@@ -12,17 +12,18 @@ import pytest
 from jaxrnn import core
 from jaxrnn.core.hopper import pointwise
 from jaxrnn.core.hopper.packing import pack_weights
-from jaxrnn.core.hopper.plan import CELLS, Plan, Sizes, operand_dtype
+from jaxrnn.core.hopper.plan import CELLS, Plan, Sizes, fits, operand_dtype
 
 
 def test_nothing_imports_cutlass():
-    """Neither `jaxrnn.core`, which does not reach the kernels at all, nor what the tests below take from them."""
+    """Neither the backend nor what it asks before a kernel is launched."""
     code = (
-        "import sys; sys.modules['cutlass'] = None; import jaxrnn.core; print('jaxrnn.core.hopper' in sys.modules);"
-        "import jaxrnn.core.hopper.packing, jaxrnn.core.hopper.plan, jaxrnn.core.hopper.pointwise"
+        "import sys; sys.modules['cutlass'] = None; import jaxrnn.core as core; core.backends();"
+        "print(sorted(name for name in sys.modules if name.startswith('jaxrnn.core.hopper.')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    parts = ("backend", "launch", "packing", "plan", "pointwise")
+    assert done.stdout == f"{[f'jaxrnn.core.hopper.{part}' for part in parts]}\n"
 
 
 def test_sizes_of_an_lstm():
@@ -48,7 +49,7 @@ def test_sizes_of_a_gru_whose_product_waits():
     assert (backward.k_steps, backward.widths, backward.words, backward.resident) == ((10, 5), (8, 8), 240, 80)
 
 
-@pytest.mark.parametrize(("hidden", "cluster"), [(64, 2), (128, 4), (192, 4), (256, 8), (320, 8), (512, 8)])
+@pytest.mark.parametrize(("hidden", "cluster"), [(64, 2), (128, 4), (192, 4), (256, 8), (320, 8), (448, 8)])
 def test_a_cluster_has_at_least_four_warps_in_each_block(hidden, cluster):
     plan = Plan("lstm", hidden, 2)
     assert plan.cluster == cluster
@@ -57,23 +58,21 @@ def test_a_cluster_has_at_least_four_warps_in_each_block(hidden, cluster):
 
 
 @pytest.mark.parametrize(
-    ("cell_name", "element_bytes", "largest"),
+    ("cell_name", "element_bytes", "largest", "with_16_blocks"),
     [
-        ("lstm", 2, 448),
-        ("lstm", 4, 320),
-        ("gru", 2, 512),
-        ("gru", 4, 384),
-        ("gru_reset_before", 2, 512),
-        ("gru_reset_before", 4, 384),
+        ("lstm", 2, 448, 512),
+        ("lstm", 4, 320, 384),
+        ("gru", 2, 512, 640),
+        ("gru", 4, 384, 512),
+        ("gru_reset_before", 2, 512, 640),
+        ("gru_reset_before", 4, 384, 512),
     ],
 )
-def test_what_shared_memory_cannot_hold_does_not_fit(cell_name, element_bytes, largest):
-    """The larger of both passes decides; an LSTM of H 512 in bfloat16 takes 241 KiB of 227."""
-
-    def fits(hidden):
-        return all(Plan(cell_name, hidden, element_bytes, backward).fits for backward in (False, True))
-
-    assert [hidden for hidden in range(64, 1025, 64) if fits(hidden)] == list(range(64, largest + 1, 64))
+def test_what_the_chip_has_room_for(cell_name, element_bytes, largest, with_16_blocks):
+    """In both passes: all up to a size, and one larger size, of 128, in a cluster of twice as many blocks."""
+    found = [hidden for hidden in range(64, 1025, 64) if fits(cell_name, hidden, element_bytes)]
+    assert found == [*range(64, largest + 1, 64), with_16_blocks]
+    assert [Plan(cell_name, hidden, element_bytes).cluster for hidden in (largest, with_16_blocks)] == [8, 16]
 
 
 def test_tiles_and_runs():
@@ -83,7 +82,9 @@ def test_tiles_and_runs():
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 @pytest.mark.parametrize("element_bytes", [2, 4], ids=["bfloat16", "tf32"])
-@pytest.mark.parametrize(("cell_name", "hidden"), [("lstm", 64), ("gru", 64), ("gru_reset_before", 64), ("gru", 320)])
+@pytest.mark.parametrize(
+    ("cell_name", "hidden"), [("lstm", 64), ("gru", 64), ("gru_reset_before", 64), ("gru", 320), ("gru", 512)]
+)
 def test_each_lane_gets_its_fragment(cell_name, hidden, element_bytes, backward, rng):
     """PTX ISA, mma.m16n8k16 and .m16n8k8: lane 4 n + q holds column n, the rows `k` below."""
     plan = Plan(cell_name, hidden, element_bytes, backward)

@@ -1,6 +1,6 @@
 """The compiled Hopper kernels against the reference scan: their PTX, run on the CPU."""
 
-import shutil
+import re
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import pytest
 from jaxrnn import core
 from jaxrnn.core import cells
 from jaxrnn.core.control import Fixed, Loop, Steps, length_mask
+from jaxrnn.core.hopper.launch import backward_outputs, forward_outputs
 from jaxrnn.core.hopper.packing import pack_weights
 from jaxrnn.core.hopper.plan import CELLS, Plan, Sizes, operand_dtype
 from jaxrnn.core.reference import reference_scan
@@ -20,40 +21,41 @@ kernels = pytest.importorskip("hopper_kernels")
 pytestmark = pytest.mark.slow
 
 SIZES = Sizes(time=5, batch=32, reverse=(False, True))  # two tiles; both directions in one launch
+LARGE = Sizes(time=3, batch=16, reverse=(True,))  # for what takes long
 
 
 class Case:
     """A cell with random arrays; one tile of it ends before the last step, and some rows have no step at all."""
 
-    def __init__(self, cell_name, hidden, element_bytes, rng):
-        self.hidden, self.plan = hidden, Plan(cell_name, hidden, element_bytes)
+    def __init__(self, cell_name, hidden, element_bytes, sizes, rng):
+        self.hidden, self.plan, self.sizes = hidden, Plan(cell_name, hidden, element_bytes), sizes
         self.cell, self.dtype = self.plan.cell, operand_dtype(self.plan)
-        runs, batch, gates = SIZES.runs, SIZES.batch, self.cell.num_gates
+        runs, batch, gates = self.sizes.runs, self.sizes.batch, self.cell.num_gates
 
         def draw(*shape):
             return rng.normal(size=shape).astype("float32")
 
         self.num_states = len(self.cell.state_type._fields)
         self.w_h = jnp.asarray(1.5 / np.sqrt(hidden) * draw(runs, hidden, gates, hidden)).astype(self.dtype)
-        self.inputs = draw(SIZES.time, batch, runs, gates, hidden)
-        self.lengths = rng.integers(0, SIZES.time + 1, batch).astype("int32")
-        self.lengths[:16] = np.minimum(self.lengths[:16], SIZES.time - 2)
-        self.lengths[[0, 16]] = 0, SIZES.time
+        self.inputs = draw(self.sizes.time, batch, runs, gates, hidden)
+        self.lengths = rng.integers(0, self.sizes.time + 1, batch).astype("int32")
+        self.lengths[:-16] = np.minimum(self.lengths[:-16], self.sizes.time - 2)
+        self.lengths[[-16, -1]] = 0, self.sizes.time
         self.bias = {"bias": draw(runs, hidden)} if self.cell is cells.GRU_RESET_AFTER else {}
         self.states = [draw(runs, batch, hidden) for _ in range(self.num_states)]
-        self.d_outputs = jnp.asarray(draw(SIZES.time, batch, runs, hidden)).astype(self.dtype)
+        self.d_outputs = jnp.asarray(draw(self.sizes.time, batch, runs, hidden)).astype(self.dtype)
         self.d_last = [draw(runs, batch, hidden) for _ in range(self.num_states)]
 
     def forward(self):
         inputs = {"inputs": self.inputs, "weights": pack_weights(self.plan, self.w_h), "lengths": self.lengths}
         inputs |= self.bias | {f"state{k}": state for k, state in enumerate(self.states)}
-        return kernels.run(self.plan, SIZES, inputs, kernels.forward_outputs(self.plan, SIZES))
+        return kernels.run(self.plan, self.sizes, inputs, forward_outputs(self.plan, self.sizes, self.dtype))
 
     def backward(self, saved):
         plan = self.plan._replace(backward=True)
         inputs = {"weights": pack_weights(plan, self.w_h), "lengths": self.lengths, "saved": saved}
         inputs |= {"d_outputs": self.d_outputs} | {f"d_last{k}": d for k, d in enumerate(self.d_last)}
-        return kernels.run(plan, SIZES, inputs, kernels.backward_outputs(plan, SIZES))
+        return kernels.run(plan, self.sizes, inputs, backward_outputs(plan, self.sizes))
 
     def reference(self, run, params_dtype):
         """One direction: its values, `(outputs, last states)`, and their pull-back to u, W_h, b_hn and the states.
@@ -62,15 +64,15 @@ class Case:
         input, so that the cell here projects nothing.
         """
         cell = self.cell._replace(project=lambda u, _: u.reshape(*u.shape[:-1], self.cell.num_gates, self.hidden))
-        mask = length_mask(self.lengths, SIZES.time)
+        mask = length_mask(self.lengths, self.sizes.time)
 
         def scan(u, w_h, b_hn, states):
             zero = jnp.zeros((cell.num_gates, self.hidden))
             w_h = w_h.astype(params_dtype)
             lstm = self.cell is cells.LSTM
             params = core.LSTMParams(w_h, w_h, zero) if lstm else core.GRUParams(w_h, w_h, zero, b_hn)
-            u = u.reshape(SIZES.time, SIZES.batch, -1)
-            loop = Loop(cell, SIZES.reverse[run])
+            u = u.reshape(self.sizes.time, self.sizes.batch, -1)
+            loop = Loop(cell, self.sizes.reverse[run])
             y, last = reference_scan(loop, u, params, cell.state_type(*states), Fixed(), Steps(mask=mask))
             return jnp.where(mask[..., None], y, 0), tuple(last)
 
@@ -84,7 +86,7 @@ def previous(outputs, h, lengths, *, reverse):
     if not reverse:
         return np.concatenate([h[None], outputs[:-1]])
     shifted = np.concatenate([outputs[1:], h[None]])
-    last = np.arange(SIZES.time)[:, None] == lengths - 1
+    last = np.arange(len(outputs))[:, None] == lengths - 1
     return np.where(last[..., None], h, shifted)
 
 
@@ -95,22 +97,26 @@ def assert_close(found, expected, tolerance, name):
     np.testing.assert_allclose(np.asarray(found, "float32"), expected, rtol=0, atol=atol, err_msg=name)
 
 
-# H 160 has 40 units in a block, which the steps of a product backward do not divide: the last one reads padding.
-CASES = [(name, 64, element_bytes) for name in CELLS for element_bytes in (2, 4)] + [("gru_reset_before", 160, 2)]
+CASES = [
+    *((name, 64, element_bytes, SIZES) for name in CELLS for element_bytes in (2, 4)),
+    # 40 units in a block, which the steps of a product backward do not divide: the last one reads padding.
+    ("gru_reset_before", 160, 2, SIZES),
+    ("lstm", 384, 4, LARGE),  # 16 blocks in a cluster, weights in shared memory
+]
 
 
-@pytest.mark.parametrize(("cell_name", "hidden", "element_bytes"), CASES)
-def test_values_and_gradients(cell_name, hidden, element_bytes, rng):
+@pytest.mark.parametrize(("cell_name", "hidden", "element_bytes", "sizes"), CASES)
+def test_values_and_gradients(cell_name, hidden, element_bytes, sizes, rng):
     """Within the rounding of the operands and of what is saved, to 8 bits of fraction (bfloat16) or 11 (TF32).
 
     Values in bfloat16 are compared with a scan that rounds in the same places: a few roundings fall the other way.
     """
-    case = Case(cell_name, hidden, element_bytes, rng)
+    case = Case(cell_name, hidden, element_bytes, sizes, rng)
     found = case.forward()
     found |= case.backward(found["saved"])
     values, gradients = (5e-4, 1e-2) if element_bytes == 2 else (2e-3, 2e-3)
-    dead = np.arange(SIZES.time)[:, None] >= case.lengths
-    for run, reverse in enumerate(SIZES.reverse):
+    dead = np.arange(sizes.time)[:, None] >= case.lengths
+    for run, reverse in enumerate(sizes.reverse):
         outputs, d_pre = found["outputs"][:, :, run].astype("float32"), found["d_pre"][:, :, run].astype("float32")
         (y, last), _ = case.reference(run, case.dtype)
         assert_close(outputs, y, max(values, 2.0**-8 if element_bytes == 2 else 0), "outputs")
@@ -134,11 +140,23 @@ def test_values_and_gradients(cell_name, hidden, element_bytes, rng):
         assert not d_pre[dead].any()
 
 
-@pytest.mark.skipif(shutil.which("cuobjdump") is None, reason="cuobjdump is not installed")
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
-@pytest.mark.parametrize(("cell_name", "hidden"), [("lstm", 448), ("gru_reset_before", 512)])
-def test_the_largest_kernels_stay_in_registers(cell_name, hidden, backward):
+@pytest.mark.parametrize(
+    ("cell_name", "hidden", "element_bytes"), [("lstm", 448, 2), ("lstm", 512, 2), ("lstm", 384, 4), ("gru", 512, 4)]
+)
+def test_the_largest_kernels_stay_in_registers(cell_name, hidden, element_bytes, backward):
     """At most 255, which is all that a thread can have, and nothing spilled to memory."""
-    registers, stack, local = kernels.resources(Plan(cell_name, hidden, 2, backward), SIZES)
+    registers, stack = kernels.resources(Plan(cell_name, hidden, element_bytes, backward), SIZES)
     assert 128 < registers <= 255
-    assert (stack, local) == (0, 0)
+    assert stack == 0
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_a_training_step_lowers_to_two_launches(dtype):
+    """Forward and backward, of both directions each, and no loop. For another platform, loops and no launch."""
+    text = kernels.training_step(dtype, "cuda")
+    assert len(re.findall(r"custom_call @CuteDSL\w+", text)) == 2
+    assert "stablehlo.while" not in text
+    text = kernels.training_step(dtype, "cpu")
+    assert "CuteDSL" not in text
+    assert "stablehlo.while" in text

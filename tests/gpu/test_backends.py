@@ -34,6 +34,7 @@ SHAPES = [
     (50, 33, 64, 256, 2, 2),
     (129, 64, 100, 256, 1, 2),
     (20, 16, 64, 512, 1, 1),
+    (40, 33, 64, 384, 1, 2),
 ]
 
 
@@ -83,10 +84,17 @@ def test_equals_the_reference_every_time(backend, cell_name, dtype, shape, rng):
     reason = core.resolve_backend(CELLS[cell_name], *arguments[:2]).others.get(backend, "")
     if backend != "fused_scan" and not reason.startswith("can serve"):
         pytest.skip(f"{backend} {reason}")
+    as_tf32 = backend == "hopper" and dtype == "float32"  # which has nothing finer
+    tolerance = 2e-2 if dtype == "bfloat16" else 1e-2 if as_tf32 else 1e-4
+    # The reference sums gradients of bfloat16 weights in bfloat16, step by step, which is off by up to 4 parts in 100
+    # at these shapes: it gets the same weights in float32. (By that, on a CPU, the fused scan is off by 5 in 1000.)
+    x, params, *rest = arguments
+    wide = jax.tree.map(lambda w: w.astype("float32"), params)
     with jax.default_matmul_precision("float32"):
-        expected = outputs_and_gradients(cell_name, "reference", *arguments)
+        expected = outputs_and_gradients(cell_name, "reference", x, wide, *rest)
+    with jax.default_matmul_precision("tensorfloat32" if as_tf32 else "float32"):
         first = outputs_and_gradients(cell_name, backend, *arguments)
-        assert_close(first, expected, 2e-2 if dtype == "bfloat16" else 1e-4)
+        assert_close(first, expected, tolerance)
         for _ in range(REPEATS):
             again = outputs_and_gradients(cell_name, backend, *arguments)
             # Sums of weight gradients over rows may be taken in another order, nothing else may.

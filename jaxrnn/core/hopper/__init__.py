@@ -1,10 +1,9 @@
-"""Persistent kernels for NVIDIA Hopper in CuTe DSL. **No backend uses them yet**: nothing in `jaxrnn` imports this.
+"""Persistent kernels for NVIDIA Hopper in CuTe DSL, and the backend that runs them, by name.
 
 A forward and a backward kernel of the LSTM and both GRUs, whose recurrent weights stay on the chip for the whole
-sequence. The compiled PTX was run on the CPU and compared with the reference
-(`tests/core/test_hopper_kernels.py`); no GPU has
-run it. What is missing, in order: docs/design/005-hopper.md.
+sequence. No GPU has run them: their compiled PTX was run on the CPU and compared with the reference
+(`tests/core/test_hopper_kernels.py`). Why they are as they are: docs/design/005-hopper.md.
 
-`plan`, `packing` and `pointwise` are free of GPU code. `thread`, `ptx`, `forward` and `backward` import CUTLASS, which
-comes with the extra `hopper`, and are to be imported only where a kernel is built.
+`thread`, `ptx`, `forward` and `backward` import CUTLASS, which comes with the extra `hopper`; `launch` imports them
+when a kernel is built, and nothing else does.
 """

@@ -39,7 +39,7 @@ from cuda.bindings.driver import CUstream
 from cutlass import Float32, Uint32
 
 from jaxrnn.core.hopper import ptx
-from jaxrnn.core.hopper.plan import ROWS, WARP_PART, Plan, Sizes
+from jaxrnn.core.hopper.plan import PORTABLE, ROWS, WARP_PART, Plan, Sizes
 from jaxrnn.core.hopper.ptx import Value, select
 from jaxrnn.core.hopper.thread import PLACES, Thread
 
@@ -137,12 +137,14 @@ class Backward(Thread):
                 words = ptx.rounded(*numbers[2 * r : 2 * r + 2], narrow=self.narrow)
                 ptx.store_shared(operand + Uint32((self.group + 8 * r) * plan.pitch) + column, words)
         cute.arch.sync_threads()
-        zeros = [[Float32(0.0)] * 4] * plan.cluster
-        shares = self.multiply(number, operand + Uint32(gates[0] * plan.units * plan.element_bytes), zeros)
+        columns = operand + Uint32(gates[0] * plan.units * plan.element_bytes)
         mine = self.received - self.shared + Uint32(self.rank * (plan.warps * WARP_PART))
-        for block, share in zip(self.blocks, shares, strict=True):
-            barrier = block + (self.barriers - self.shared) + buffer * 8
-            ptx.send(block + mine + buffer * plan.received_bytes, [ptx.bits(x) for x in share], barrier)
+        for first in range(0, plan.cluster, PORTABLE):  # the sums of 16 blocks at once would take too many registers
+            blocks = self.blocks[first : first + PORTABLE]
+            shares = self.multiply(number, columns, [[Float32(0.0)] * 4] * len(blocks), first)
+            for block, share in zip(blocks, shares, strict=True):
+                barrier = block + (self.barriers - self.shared) + buffer * 8
+                ptx.send(block + mine + buffer * plan.received_bytes, [ptx.bits(x) for x in share], barrier)
 
     def _sum_of_shares(self, buffer: Value) -> list[Value]:
         """The lane's four numbers, of all blocks' shares."""

@@ -21,6 +21,7 @@ ROWS, UNITS, LANES = 16, 8, 32
 K_BYTES = 32  # of each row of the left operand that one matrix instruction takes: 16 bfloat16, or 8 float32
 SKEW = 16  # bytes between the rows of an operand in shared memory: eight rows then touch all 32 banks once
 SHARED_BYTES = 227 * 1024  # that a thread block can have on Hopper
+PORTABLE = 8  # blocks in a cluster that every such GPU can have; 16 have to be asked for, as CUTLASS does
 WARP_PART = LANES * 16  # bytes of one warp's part of a gradient: 4 float32 a lane
 
 CELLS = {cell.name: cell for cell in (LSTM, GRU_RESET_AFTER, GRU_RESET_BEFORE)}
@@ -64,8 +65,12 @@ class Plan(NamedTuple):
 
     @property
     def cluster(self) -> int:
-        """Thread blocks in a cluster: as many as have 4 warps each, and no more than 8, the portable limit."""
-        return next(size for size in (8, 4, 2) if self.hidden % (size * UNITS) == 0 and self.hidden >= size * 4 * UNITS)
+        """Thread blocks in a cluster: as many as have 4 warps each, up to 8; 16 where 8 have no room for W_h."""
+        whole = self.cell.num_gates * self.hidden**2 * self.element_bytes
+        if whole > PORTABLE * 224 * 1024 and self.hidden % (2 * PORTABLE * UNITS) == 0:
+            return 2 * PORTABLE
+        sizes = PORTABLE, 4, 2
+        return next(size for size in sizes if self.hidden % (size * UNITS) == 0 and self.hidden >= size * 4 * UNITS)
 
     @property
     def units(self) -> int:
@@ -111,7 +116,9 @@ class Plan(NamedTuple):
     @property
     def resident(self) -> int:
         """Words of W_h that a lane keeps in registers: as many as leave room for all else, found by compiling."""
-        most = (96 if self.per_word == 2 else 80) if self.backward else 128
+        most = 128
+        if self.backward:
+            most = 96 if self.per_word == 2 else 84 if self.cluster > PORTABLE else 80
         return min(self.words, most)
 
     @property
@@ -146,10 +153,15 @@ class Plan(NamedTuple):
 
     @property
     def fits(self) -> bool:
-        """Is there so much shared memory? Asked of both passes: the backward one takes more."""
+        """Is there so much shared memory?"""
         return self.shared_bytes <= SHARED_BYTES
 
 
 def operand_dtype(plan: Plan) -> jnp.dtype:
     """The dtype of the products' operands."""
     return jnp.dtype(jnp.bfloat16 if plan.element_bytes == 2 else jnp.float32)
+
+
+def fits(cell_name: str, hidden: int, element_bytes: int) -> bool:
+    """Do both passes have room on the chip? `hidden` is a multiple of 64."""
+    return all(Plan(cell_name, hidden, element_bytes, backward).fits for backward in (False, True))

@@ -115,18 +115,16 @@ class Thread:
         for k, address in enumerate(fours[in_registers:]):
             ptx.store_shared(self.more_weights + Uint32(k * plan.threads * 16), ptx.load_global(address, 4))
 
-    def multiply(self, product: int, operand: Value, sums: list[list[Value]]) -> list[list[Value]]:
-        """Adds the 16 rows at `operand` times the warp's weights; `sums` has four numbers for each of its columns."""
-        plan = self.plan
-        width, sums = plan.widths[product], list(sums)
-        word = sum(2 * k * w for k, w in zip(plan.k_steps[:product], plan.widths[:product], strict=True))
+    def multiply(self, product: int, operand: Value, sums: list[list[Value]], first: int = 0) -> list[list[Value]]:
+        """Adds the 16 rows at `operand` times the warp's columns from `first` on; `sums` has four numbers for each."""
+        plan, sums = self.plan, list(sums)
+        start = sum(2 * k * w for k, w in zip(plan.k_steps[:product], plan.widths[:product], strict=True))
         fetched: dict[int, Words] = {}
         for k in range(plan.k_steps[product]):
             a = ptx.load_matrix(operand + self.matrix_row + Uint32(k * K_BYTES))
-            for column in range(width):
-                b = self._weights(word, fetched)
-                sums[column] = ptx.multiply(sums[column], a, b, narrow=self.narrow)
-                word += 2
+            for column, numbers in enumerate(sums):
+                b = self._weights(start + 2 * (k * plan.widths[product] + first + column), fetched)
+                sums[column] = ptx.multiply(numbers, a, b, narrow=self.narrow)
         return sums
 
     def _weights(self, word: int, fetched: dict[int, Words]) -> Words:
