@@ -42,7 +42,7 @@ def load_ensemble(folders: Sequence[Path]) -> Classifier:
         different = [line for line in differences(first.config, other.config) if not line.startswith(MAY_DIFFER)]
         if other.label_names != first.label_names:
             different.append("other classes")
-        if other.vocabulary.tokens != first.vocabulary.tokens:
+        if other.vocabulary != first.vocabulary:
             different.append("another vocabulary")
         if different:
             raise InputError(

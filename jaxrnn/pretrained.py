@@ -23,6 +23,7 @@ logger = logging.getLogger("jaxrnn")
 SHARED = (
     *("data.strip_html", "data.lowercase", "data.ngrams"),
     *("model.cell", "model.embedding", "model.hidden", "model.num_layers", "model.double_bias"),
+    "model.ratio_inputs",  # the layers of a language model read none
 )
 
 BY_WORD = ("embedding.embedding", "bias")  # parameters with a row for each word

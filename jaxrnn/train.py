@@ -154,7 +154,8 @@ def _train(config: Config, folder: RunFolder, *, is_dry_run: bool) -> int:
     try:
         with processes.ending_together():
             if is_dry_run:
-                print("\n".join(rehearse(trainer, first, devices)))
+                plan = rehearse(trainer, first, devices, num_parameters=num_parameters(network))
+                print("\n".join(plan))
                 return 0
             state, position = resume(trainer, like=first) or (first, Position())
             trainer = _observed(trainer, config, step=int(state.step))

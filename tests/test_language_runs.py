@@ -215,6 +215,7 @@ def test_a_classifier_starts_from_words_and_layers(run_dir, trained):
         (["model.cell=gru"], 'model.cell: expected "lstm"'),
         (["data.lowercase=false"], "data.lowercase: expected true"),
         (["model.num_layers=2"], "model.num_layers: expected 1"),
+        (["model.ratio_inputs=true"], "model.ratio_inputs: expected false, as in the language model .*got true"),
         (["model.init_from=/nowhere"], "model.init_from: /nowhere: expected the folder of a run"),
     ],
 )

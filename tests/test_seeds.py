@@ -2,14 +2,15 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from small_data import SMALL, assert_same_run, write_data
 
-from jaxrnn import build, evaluate, predict, train
+from jaxrnn import build, ensemble, evaluate, predict, train
 from jaxrnn.config import load_config
-from jaxrnn.data import load_examples
+from jaxrnn.data import NGrams, Vocabulary, load_examples
 from jaxrnn.ensemble import load_ensemble
 from jaxrnn.errors import InputError
 from jaxrnn.seeds import summarise
@@ -73,6 +74,16 @@ def test_members_must_read_alike(run_dir, tmp_path):
     config.write_text(config.read_text().replace("max_tokens = 400", "max_tokens = 7"))
     with pytest.raises(InputError, match=r"other: cannot predict together with .*seed-5 \(data.max_tokens: 400 != 7\)"):
         load_ensemble([run_dir / "seed-5", other])
+
+
+def test_other_runs_of_words_are_another_vocabulary(monkeypatch):
+    vocabularies = [Vocabulary(["not", "good"], ngrams=NGrams([(run, 1)])) for run in ((2, 3), (3, 2))]
+    config = load_config(None, [])
+    found = [build.Classifier(config, ("bad", "good"), vocabulary, {}, 1) for vocabulary in vocabularies]
+    members = dict(zip((Path("one"), Path("other")), found, strict=True))
+    monkeypatch.setattr(ensemble, "load_classifier", members.__getitem__)
+    with pytest.raises(InputError, match=r"other: cannot predict together with one \(another vocabulary\)"):
+        load_ensemble(list(members))
 
 
 def test_a_seed_too_large_is_refused_before_the_first_run(tmp_path):

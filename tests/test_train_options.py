@@ -259,7 +259,8 @@ def test_the_meter_counts_compilations_until_it_is_closed():
 def test_a_dry_run_tells_the_plan_and_leaves_no_trace(arguments, tmp_path, capsys, monkeypatch):
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    words = [*arguments(tmp_path / "run", "train.epochs=4"), f"data.cache_dir={tmp_path / 'cache'}"]
+    cache = f"data.cache_dir={tmp_path / 'cache'}"
+    words = arguments(tmp_path / "run", "train.epochs=4", "model.bag_of_words=true", cache)
     assert train.main([*words, "--dry-run"]) == 0
     assert [path.name for path in tmp_path.rglob("*")] == ["temporary"]
     plan = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())

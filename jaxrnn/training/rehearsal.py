@@ -12,18 +12,18 @@ from jaxrnn.training.progress import format_duration
 from jaxrnn.training.step import TrainState
 
 
-def rehearse(trainer: Trainer, state: TrainState, devices: Devices) -> list[str]:
+def rehearse(trainer: Trainer, state: TrainState, devices: Devices, *, num_parameters: int) -> list[str]:
     """Takes a step on a batch of the longest texts, takes it once more to time it, saves, and tells the plan.
 
     Args:
       trainer: the run, in a folder that will be thrown away.
       state: the first; it is used up.
       devices: where it is.
+      num_parameters: that are trained.
 
     Returns:
       Lines of text.
     """
-    num_parameters = sum(each.size for each in state.parameters.values())
     num_bytes = sum(each.nbytes for each in jax.tree.leaves(state))
     batch = max(trainer.train.epoch(0), key=_time)
     start = time.monotonic()
