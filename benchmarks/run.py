@@ -71,7 +71,7 @@ def measure(preset: Preset, name: str, path: Path, *, resume: bool = False) -> N
     }
     if resume and path.exists():
         result["parts"] = json.loads(path.read_text())["parts"]
-        found = {(part, row.get("name")) for part, rows in result["parts"].items() for row in rows}
+        found = {(part, row["job"]) for part, rows in result["parts"].items() for row in rows}
         preset = preset._replace(jobs=[job for job in preset.jobs if (job.part, job.name) not in found])
 
     def save() -> None:
@@ -85,7 +85,7 @@ def measure(preset: Preset, name: str, path: Path, *, resume: bool = False) -> N
             break
         print(f"{elapsed:5.0f} s  {job.part}: {job.name}", file=sys.stderr, flush=True)
         try:
-            row = job.run()
+            row = {"job": job.name, **job.run()}
             result["parts"].setdefault(job.part, []).append(row)
         except WrongOutputError:
             raise

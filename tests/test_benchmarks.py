@@ -245,9 +245,9 @@ def test_against_cudnn():
 
 def test_a_run_goes_on_where_it_stopped(tmp_path):
     ran = []
-    jobs = [Job("layer", name, lambda name=name: ran.append(name) or {"name": name}) for name in "ab"]
+    jobs = [Job("layer", name, lambda name=name: ran.append(name) or {"of": name}) for name in "ab"]
     path = tmp_path / "result.json"
     run.measure(Preset(jobs[:1], budget=60, matrix_size=8), "smoke", path)
     run.measure(Preset(jobs, budget=60, matrix_size=8), "smoke", path, resume=True)
     assert ran == ["a", "b"]
-    assert json.loads(path.read_text())["parts"] == {"layer": [{"name": "a"}, {"name": "b"}]}
+    assert json.loads(path.read_text())["parts"] == {"layer": [{"job": "a", "of": "a"}, {"job": "b", "of": "b"}]}
