@@ -198,7 +198,13 @@ def test_options_that_change_nothing():
 
 
 @pytest.mark.parametrize(
-    "more", [{"num_ngrams": 4}, {"pooling": ("max", "attention")}, {"frequencies": (np.ones(7), np.ones(0))}]
+    "more",
+    [
+        {"num_ngrams": 4},
+        {"bag_of_words": True},
+        {"pooling": ("max", "attention")},
+        {"frequencies": (np.ones(7), np.ones(0))},
+    ],
 )
 def test_classifiers_without_an_equivalent(more):
     options = {"cell": "gru", "num_layers": 1, "bidirectional": False, "dropout_rate": 0.0, "init": "torch"}
@@ -206,7 +212,7 @@ def test_classifiers_without_an_equivalent(more):
     module = models.TextClassifier(**options | sizes | {"pooling": "last"} | more, rngs=nnx.Rngs(0))
     message = (
         "module: expected a classifier of embedding, recurrent layer and head alone, as the usual PyTorch program is, "
-        "got one with runs of words, attention or a normalised embedding"
+        "got one with runs of words, their ratios, attention or a normalised embedding"
     )
     refused(module, {}, message)
     with pytest.raises(ValueError, match=re.escape(message)):
