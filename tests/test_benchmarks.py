@@ -117,7 +117,7 @@ def test_a_run_out_of_time_says_what_it_left_out_and_a_failure_costs_only_itself
     run.measure(Preset(jobs, budget=60, matrix_size=8), "smoke", path)
     result = json.loads(path.read_text())
     assert result["failed"] == {"layer: first": "RuntimeError: no memory left"}
-    assert result["parts"] == {"start": [{"seconds": 1}]}
+    assert result["parts"] == {"start": [{"job": "second", "seconds": 1}]}
     run.measure(Preset(jobs, budget=0, matrix_size=8), "smoke", path)
     assert json.loads(path.read_text())["left_out"] == ["layer: first", "start: second"]
 
