@@ -84,7 +84,7 @@ def build_data(config: Config, devices: Devices, *, known: Vocabulary | None = N
     """
     corpus = build_corpus(config)
     tokens = {split: build_tokens(config, each.texts, keep=keep_tokens) for split, each in corpus.splits.items()}
-    read = tokens["train"] + tokens.pop("unsupervised", [])  # in training
+    read = tokens["train"] + tokens.get("unsupervised", [])  # in training
     vocabulary = Vocabulary.build(
         read,
         max_size=config.data.vocabulary_size or None,
@@ -101,6 +101,7 @@ def build_data(config: Config, devices: Devices, *, known: Vocabulary | None = N
     labels = corpus.splits["train"].labels
     folds = folds_of(labels)
     token_ids = {split: encode(config, vocabulary, each) for split, each in tokens.items()}
+    unlabelled = token_ids.pop("unsupervised", [])
     batches = {
         split: bucket(config, ids, corpus.splits[split].labels, devices, folds=folds if split == "train" else None)
         for split, ids in token_ids.items()
@@ -108,11 +109,10 @@ def build_data(config: Config, devices: Devices, *, known: Vocabulary | None = N
     train = batches["train"]
     if config.data.unlabelled:
         # Those without a label have no part in the ratios: they are in any fold. Their labels are of no meaning.
-        all_folds = np.concatenate([folds, np.zeros(len(read) - len(folds), np.int32)])
-        no_labels = np.zeros(len(read), np.int32)
-        train = WithUnlabelled(
-            train, bucket(config, encode(config, vocabulary, read), no_labels, devices, folds=all_folds)
-        )
+        all_folds = np.concatenate([folds, np.zeros(len(unlabelled), np.int32)])
+        no_labels = np.zeros(len(all_folds), np.int32)
+        both = token_ids["train"] + unlabelled
+        train = WithUnlabelled(train, bucket(config, both, no_labels, devices, folds=all_folds))
     logger.info(
         "batches: %d an epoch, %d shapes, %.1f %% padding; vocabulary: %s tokens%s",
         *(train.num_batches, len(train.shapes), 100 * batches["train"].padding, f"{len(vocabulary):,}"),

@@ -26,7 +26,7 @@ class TextClassifier(nnx.Module):
     The embedding is that of words and, beside it, of runs of words if there are any. Two things come from a linear
     classifier of words and runs: their log-count ratios as further inputs of the layers, and the classifier itself, a
     bag of words, as an answer beside the network's. The logits are then the mean of both, but each is trained to answer
-    by itself: what the bag learns quickly would otherwise leave the network nothing to learn.
+    by itself.
 
     Args:
       vocabulary_size: V, rows of the embedding.
