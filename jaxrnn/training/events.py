@@ -1,5 +1,6 @@
 """The lines of metrics.jsonl as events for TensorBoard."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ class Events:
             raise InputError(
                 "train.tensorboard: expected the package tensorboardX; pip install 'jaxrnn[tensorboard]'"
             ) from None
-        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
+        # A file's own name is that of the second: two starts in one would share it, and the first's events be lost.
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1, filename_suffix=f".{time.time_ns()}")
 
     def write(self, record: dict[str, Any]) -> None:
         """Writes the numbers of a line under `split/name`."""
