@@ -1,4 +1,4 @@
-"""What is gained by leaving out the rows that have ended: the trimmed scan on the reference layer, lengths by lengths.
+"""What is gained by leaving out the rows that have ended: on the reference layer, lengths by lengths.
 
 python -m benchmarks.padding
 """
@@ -11,7 +11,7 @@ from benchmarks import layer
 from benchmarks.cases import Case
 from benchmarks.environment import environment
 
-PEERS = ("jaxrnn", "jaxrnn trimmed_scan", "PyTorch padded")
+PEERS = ("jaxrnn", "jaxrnn fused_scan", "PyTorch padded")
 LENGTHS = ("uniform", "imdb", "full")
 
 

@@ -14,7 +14,6 @@ from benchmarks.peers.ours import chosen
 REFERENCE = Case()  # the layer of the reference application
 TINY = Case(batch=3, time=6, features=4, hidden=8, layers=1)
 PADDED, PACKED, PLAIN = "PyTorch padded", "PyTorch packed", "plain lax.scan"
-TRIMMED = "jaxrnn trimmed_scan"
 
 
 class Job(NamedTuple):
@@ -39,7 +38,7 @@ def short(data: str | None) -> Preset:
         _layer(REFERENCE, [name for name in PEERS if name != PACKED], 3),
         _layer(_reference(dtype="bfloat16"), ("jaxrnn", PADDED), 5),
         _layer(_reference(lengths="bucketed"), ("jaxrnn", PACKED), 5),  # half a minute a backward pass of the latter
-        *(_layer(_reference(lengths=lengths), ("jaxrnn", TRIMMED, PADDED), 5) for lengths in ("uniform", "imdb")),
+        *(_layer(_reference(lengths=lengths), ("jaxrnn", PADDED), 5) for lengths in ("uniform", "imdb")),
         _application(data, sample=1, packed=True, seconds=10),
         _growth("time", ("jaxrnn",), 3, values=(256, 1024, 4096)),
         _start(),
@@ -74,11 +73,6 @@ def full(data: str | None) -> Preset:
         *(
             _layer(c, every if c in (_reference(lengths="bucketed"), _reference(lengths="imdb")) else unpacked, 20)
             for c in grid
-        ),
-        *(
-            _layer(_reference(lengths=lengths, dtype=dtype), ("jaxrnn", TRIMMED, PADDED), 20)
-            for lengths in ("uniform", "imdb")
-            for dtype in ("float32", "bfloat16")
         ),
         _padding(REFERENCE, 20),
         _application(data, sample=6, packed=False, seconds=60),

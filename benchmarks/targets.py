@@ -1,15 +1,11 @@
 """The targets, each with what was measured: met or missed."""
 
 from collections.abc import Callable, Iterator
-from itertools import product
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from benchmarks.cases import Case
 
 REFERENCE = Case()
-TRIMMED = "jaxrnn trimmed_scan"
 PASSES = {"forward": "forward", "train": "forward + backward"}
 Result = dict[str, Any]
 
@@ -42,7 +38,6 @@ def _against_peers(result: Result) -> Iterator[Target]:
         yield from _faster(result, "PyTorch padded", {"dtype": dtype}, 1.0, 1.0)
     for lengths in ("imdb", "uniform"):
         yield from _faster(result, "PyTorch padded", {"lengths": lengths}, 1.4, 1.4)
-        yield from _trimmed_faster(result, "PyTorch padded", lengths, 1.4)
     for peer in ("flax.nnx.RNN", "Keras 3 on JAX", "plain lax.scan"):
         yield from _faster(result, peer, {}, 1.3, 1.5)
 
@@ -52,18 +47,6 @@ def _faster(result: Result, peer: str, changes: dict[str, Any], forward: float, 
     for (key, title), bound in zip(PASSES.items(), (forward, train), strict=True):
         measured = _found(lambda row, key=key: row["passes"][key]["ratios"][peer]["median"], _rows(result, case))
         yield Target(f"{peer}, {case.lengths}, {case.dtype}, {title}: its time over ours", bound, measured)
-
-
-def _trimmed_faster(result: Result, peer: str, lengths: str, bound: float) -> Iterator[Target]:
-    for key, title in PASSES.items():
-
-        def ratio(row: Result, key: str = key) -> float:
-            seconds = row["passes"][key]["seconds"]
-            theirs, ours = seconds[peer]["turns"], seconds[TRIMMED]["turns"]
-            return float(np.median(np.divide(theirs, ours)))
-
-        measured = _found(ratio, _rows(result, REFERENCE._replace(lengths=lengths)))
-        yield Target(f"{peer}, {lengths}, float32, {title}: its time over our trimmed_scan's", bound, measured)
 
 
 def _limit(result: Result) -> Iterator[Target]:
@@ -86,13 +69,13 @@ def share_of_limit(result: Result, row: Result, key: str) -> dict[str, float]:
 
 def _padding(result: Result) -> Iterator[Target]:
     full, uniform = (_rows(result, REFERENCE._replace(lengths=lengths)) for lengths in ("full", "uniform"))
-    for (key, title), ours in product(PASSES.items(), ("jaxrnn", TRIMMED)):
+    for key, title in PASSES.items():
 
-        def cost(row: Result, key: str = key, ours: str = ours) -> float:
+        def cost(row: Result, key: str = key) -> float:
             ideal = full[0]["passes"][key]["seconds"]["jaxrnn"]["median"] * row["valid_share"]
-            return row["passes"][key]["seconds"][ours]["median"] / ideal
+            return row["passes"][key]["seconds"]["jaxrnn"]["median"] / ideal
 
-        name = f"uniform lengths, {ours}, {title}: time ÷ (full batch's time × share of valid steps)"
+        name = f"uniform lengths, {title}: time ÷ (full batch's time × share of valid steps)"
         yield Target(name, 1.3, _found(cost, uniform) if full else None, at_least=False)
 
 

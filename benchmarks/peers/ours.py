@@ -72,7 +72,8 @@ def chosen(case: Case) -> core.Resolution:
 
     layers = [[weights(width)] * case.directions for width in case.layer_widths]
     x = jax.ShapeDtypeStruct((case.time, case.batch, case.features), "float32")
-    return core.resolve_backend(cells[case.cell], x, layers)
+    lengths = None if case.lengths == "full" else case.draw_lengths()
+    return core.resolve_backend(cells[case.cell], x, layers, lengths=lengths)
 
 
 def make_backend(case: Case, backend: str) -> Runner:

@@ -26,6 +26,10 @@ def _anything(call: Call) -> None:
     return None
 
 
+def _unmeasured(call: Call) -> str:
+    return "was not measured yet"
+
+
 class Backend(NamedTuple):
     """A way to unroll a cell, what it is for, and what it cannot serve.
 
@@ -36,8 +40,8 @@ class Backend(NamedTuple):
       why_not: why it cannot serve a call; None: it can.
       run_layers: both directions, or several layers, together: `(cell, x, params, states, lengths) -> (y, states)`;
         None: each by itself.
-      by_name_only: why it is never chosen, only asked for; None: it was found faster than those below it where it can
-        serve.
+      why_not_chosen: why it is not chosen for a call that it can serve, only asked for; None: it was found faster than
+        those below it.
     """
 
     run: Callable[[Loop, Array, Params, State, Fixed, Steps], tuple[Array | State, State]]
@@ -45,7 +49,7 @@ class Backend(NamedTuple):
     why_not_here: Callable[[], str | None] = _anywhere
     why_not: Callable[[Call], str | None] = _anything
     run_layers: Callable[[Cell, Array, Layers, Layers, Array | None], tuple[Array, Layers]] | None = None
-    by_name_only: str | None = None
+    why_not_chosen: Callable[[Call], str | None] = _anything
 
 
 # In the order of preference of `backend=None`. The scans serve every call on every platform, so one is always left.
@@ -56,7 +60,7 @@ BACKENDS: dict[str, Backend] = {
         hopper.why_not_here,
         hopper.why_not,
         hopper.run_layers,
-        by_name_only="was not measured yet",
+        why_not_chosen=_unmeasured,
     ),
     "cudnn": Backend(
         cudnn.run,
@@ -64,7 +68,7 @@ BACKENDS: dict[str, Backend] = {
         cudnn.why_not_here,
         cudnn.why_not,
         cudnn.run_layers,
-        by_name_only="was not measured yet",
+        why_not_chosen=_unmeasured,
     ),
     "pallas_tpu": Backend(
         pallas_tpu.run,
@@ -72,17 +76,18 @@ BACKENDS: dict[str, Backend] = {
         pallas_tpu.why_not_here,
         pallas_tpu.why_not,
         pallas_tpu.run_layers,
-        by_name_only="was not measured yet",
+        why_not_chosen=_unmeasured,
+    ),
+    "trimmed_scan": Backend(
+        trimmed_scan.run,
+        "the fused scan without the rows that have ended, where lengths are given, on a CPU",
+        trimmed_scan.why_not_here,
+        trimmed_scan.why_not,
+        trimmed_scan.run_layers,
+        trimmed_scan.why_not_chosen,
     ),
     "fused_scan": Backend(
         fused_scan, "projections and weight gradients outside the loop; every option, every transformation"
-    ),
-    "trimmed_scan": Backend(
-        trimmed_scan.trimmed_scan,
-        "the fused scan without the rows that have ended, for lengths that differ much, on a CPU",
-        trimmed_scan.why_not_here,
-        trimmed_scan.why_not,
-        by_name_only="takes several times as long to compile",
     ),
     "reference": Backend(reference_scan, "plain lax.scan with autodiff; every option, every transformation"),
 }
@@ -147,21 +152,21 @@ def resolve(call: Call, backend: BackendName | None) -> Resolution:
     """`resolve_backend` of a call."""
     check_backend(backend)
     reasons = {name: each.why_not(call) for name, each in BACKENDS.items()}
+    able = [name for name, reason in reasons.items() if reason is None]
     if backend is not None and reasons[backend] is not None:
-        able = ", ".join(sorted(name for name, reason in reasons.items() if reason is None))
         raise ValueError(
-            f"backend: expected None or one of {able} for this call, got {backend!r}, which {reasons[backend]}"
+            f"backend: expected None or one of {', '.join(sorted(able))} for this call, got {backend!r}, which "
+            f"{reasons[backend]}"
         )
-    candidates = [name for name, reason in reasons.items() if reason is None and BACKENDS[name].by_name_only is None]
-    name = candidates[0] if backend is None else backend
-    others = {other: reason or _why_left(other, backend) for other, reason in reasons.items() if other != name}
+    name = next(n for n in able if BACKENDS[n].why_not_chosen(call) is None) if backend is None else backend
+    others = {other: reason or _why_left(call, other, backend) for other, reason in reasons.items() if other != name}
     verb = "chosen" if backend is None else "asked for"
     return Resolution(name, f"{verb}: {BACKENDS[name].description}", others)
 
 
-def _why_left(name: str, asked_for: BackendName | None) -> str:
+def _why_left(call: Call, name: str, asked_for: BackendName | None) -> str:
     """Why a backend that can serve a call does not."""
     if asked_for is not None:
         return f"can serve, and {asked_for} was asked for"
-    reason = BACKENDS[name].by_name_only
+    reason = BACKENDS[name].why_not_chosen(call)
     return "can serve, and is slower" if reason is None else f"can serve, and {reason}: by name only"

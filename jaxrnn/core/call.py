@@ -24,6 +24,7 @@ class Call(NamedTuple):
       time, batch, features, hidden: T, B, D (of the first layer), H.
       num_layers, num_directions: run in one call.
       reverse: a single direction, from the end.
+      has_lengths: the rows may have fewer steps.
       options: the arguments given that act inside the loop, of `INSIDE`, and optional weights, such as "params.w_p".
       divided: over several devices, or inside `shard_map`.
       capability: of an NVIDIA GPU, its compute capability, such as "9.0"; None elsewhere.
@@ -39,6 +40,7 @@ class Call(NamedTuple):
     num_layers: int = 1
     num_directions: int = 1
     reverse: bool = False
+    has_lengths: bool = False
     options: tuple[str, ...] = ()
     divided: bool = False
     capability: str | None = None
@@ -62,6 +64,7 @@ class Call(NamedTuple):
             len(layers),
             len(layers[0]),
             bool(options.get("reverse", False)),
+            options.get("lengths") is not None,
             tuple(given),
             _divided(x),
             capability_of(x),

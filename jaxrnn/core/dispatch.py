@@ -206,6 +206,7 @@ def unroll(
         "all_states": all_states,
         "hidden_axis": hidden_axis,
         "reverse": reverse,
+        "lengths": lengths,
     }
     run = BACKENDS[resolve(Call.of(cell, x, params, asked), backend).name].run
     loop = Loop(with_gathered_hidden(cell, hidden_axis), reverse, max_gradient, all_states)

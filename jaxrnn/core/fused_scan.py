@@ -31,8 +31,9 @@ from typing import cast
 import jax
 from jax import Array
 
+from jaxrnn.core.cells import Cell
 from jaxrnn.core.control import Fixed, Loop, Steps, enter, leave, zero_padding
-from jaxrnn.core.linear import matmul
+from jaxrnn.core.linear import matmul, matmul_transposed
 from jaxrnn.core.parameters import Params, State
 from jaxrnn.core.step import add_to_slots, dropped, output_projection, preactivations, project_output
 
@@ -80,34 +81,68 @@ def tangent(loop: Loop, primals: tuple, saved: tuple[Array, State], tangents: tu
 
     Saved are the pre-activations `[time, batch, num_slots, hidden]` and the states that the steps were entered with.
     """
-    cell = loop.cell
     _, params, _, fixed, steps = primals
     d_u, d_params, d_state, d_fixed, _ = tangents
-    pre, entered = saved
-
-    d_u = d_u + d_params.b
-    for operand, gates, slots in cell.products:
-        a = dropped(operand(pre, entered), fixed.dropout)
-        d_u = add_to_slots(cell, d_u, slots, matmul(a, d_params.w_h[:, gates]))
-    w_p, d_h = output_projection(params), None
-    if w_p is not None:
-        d_h = matmul(cell.pointwise(pre, entered, params).h, d_params.w_p)
+    d_pre = tangent_outside(loop.cell, saved, d_u, d_params, fixed.dropout)
+    d_h = tangent_of_projection(loop.cell, saved, params, d_params)
+    transposed = transpose_recurrent(params)
 
     @partial(jax.checkpoint, prevent_cse=False)  # inside a scan there is nothing to merge with
     def body(d_state: State, inputs: tuple) -> tuple[State, Array | State]:
-        d_pre, d_h_t, pre_t, entered_t, at = inputs
-        d_entered = enter(loop, d_fixed, at, d_state)
-        for operand, gates, slots in cell.products:
-            _, d_a = jax.jvp(operand, (pre_t, entered_t), (d_pre, d_entered))
-            d_a = dropped(d_a, fixed.dropout)
-            d_pre = add_to_slots(cell, d_pre, slots, matmul(d_a, params.w_h[:, gates]))
-        _, d_new = jax.jvp(cell.pointwise, (pre_t, entered_t, params), (d_pre, d_entered, d_params))
-        d_new = project_output(d_new, params)
-        if d_h_t is not None:
-            d_new = d_new._replace(h=d_new.h + d_h_t)
-        d_state = leave(at, d_new, d_entered)
+        d_pre, d_h, saved, at = inputs
+        weights = params, transposed
+        d_state = tangent_step(loop, weights, (fixed, at), saved, (d_pre, d_h, d_params, d_fixed, d_state))
         return d_state, d_state if loop.all_states else d_state.h
 
-    inputs = d_u, d_h, pre, entered, steps
+    inputs = d_pre, d_h, saved, steps
     d_last, d_outputs = jax.lax.scan(body, d_state, inputs, reverse=loop.reverse, unroll=loop.unroll)
     return d_outputs, d_last
+
+
+def tangent_outside(
+    cell: Cell, saved: tuple[Array, State], d_u: Array, d_params: Params, dropout: Array | None
+) -> Array:
+    """What of the pre-activations' tangent depends on no tangent of a state: du + db + Σ_k a_k dW_k, for all steps."""
+    d_pre = d_u + d_params.b
+    for operand, gates, slots in cell.products:
+        a = dropped(operand(*saved), dropout)
+        d_pre = add_to_slots(cell, d_pre, slots, matmul(a, d_params.w_h[:, gates]))
+    return d_pre
+
+
+def tangent_of_projection(cell: Cell, saved: tuple[Array, State], params: Params, d_params: Params) -> Array | None:
+    """The same of h, where it is projected: h dW_p."""
+    d_w_p = output_projection(d_params)
+    return None if d_w_p is None else matmul(cell.pointwise(*saved, params).h, d_w_p)
+
+
+def transpose_recurrent(params: Params) -> Array:
+    """w_h as `[gates, hidden, operand]`: so its product in the reverse step need not turn it round at every step."""
+    return params.w_h.transpose(1, 2, 0)
+
+
+def tangent_step(
+    loop: Loop, weights: tuple[Params, Array], given: tuple[Fixed, Steps], saved: tuple[Array, State], tangents: tuple
+) -> State:
+    """One step of the tangent's loop: of the state it ends with.
+
+    Args:
+      loop: what is run.
+      weights: the parameters, and their w_h by `transpose_recurrent`.
+      given: what acts on the state.
+      saved: the step's pre-activations, and the state it was entered with.
+      tangents: of its pre-activations by `tangent_outside` and of its h by `tangent_of_projection`; of the parameters,
+        for the pointwise function; of `Fixed`; and of the state it was entered with.
+    """
+    cell, (params, transposed), (fixed, at) = loop.cell, weights, given
+    d_pre, d_h, d_params, d_fixed, d_state = tangents
+    d_entered = enter(loop, d_fixed, at, d_state)
+    for operand, gates, slots in cell.products:
+        _, d_a = jax.jvp(operand, saved, (d_pre, d_entered))
+        d_a = dropped(d_a, fixed.dropout)
+        d_pre = add_to_slots(cell, d_pre, slots, matmul_transposed(d_a, transposed[gates]))
+    _, d_new = jax.jvp(cell.pointwise, (*saved, params), (d_pre, d_entered, d_params))
+    d_new = project_output(d_new, params)
+    if d_h is not None:
+        d_new = d_new._replace(h=d_new.h + d_h)
+    return leave(at, d_new, d_entered)

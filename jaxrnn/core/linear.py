@@ -14,17 +14,30 @@ def accumulator(dtype: jnp.dtype) -> jnp.dtype:
 
 def matmul(a: Array, w: Array) -> Array:
     """`[..., K] @ [K, *N]`: products in the dtype of the weights, accumulated and returned in at least float32."""
+    return _product(a, w, w.shape[1:], 0)
+
+
+def matmul_transposed(a: Array, w: Array) -> Array:
+    """The same with the weights given as `[*N, K]`."""
+    return _product(a, w, w.shape[:-1], w.ndim - 1)
+
+
+def _product(a: Array, w: Array, out: tuple[int, ...], axis: int) -> Array:
+    """The product over the last axis of a and this one of w; `out` are the shape's new axes."""
     # Where the partitioner divides the batch over devices it must keep its own axis: flattened with time it could not
     # stay divided, and every device would be sent all activations to compute the gradients of the weights.
     mesh = jax.sharding.get_abstract_mesh()
     if any(mesh.shape[axis] > 1 for axis in mesh.auto_axes):
-        return jnp.tensordot(a.astype(w.dtype), w, 1, preferred_element_type=accumulator(w.dtype))
+        return jnp.tensordot(a.astype(w.dtype), w, (-1, axis), preferred_element_type=accumulator(w.dtype))
     # Two axes on either side: the transpose of a product with time and batch apart takes up to four times as long (XLA
     # on a CPU, 36 against 131 GFLOP/s for the gradient of a [100, 1024] matrix over 16,384 rows).
-    rows, columns = a.reshape(-1, a.shape[-1]), w.reshape(w.shape[0], -1)
-    narrow = w.dtype != accumulator(w.dtype)
-    product = narrow_dot(rows, columns, w.dtype) if narrow else jnp.dot(rows.astype(w.dtype), columns)
-    return product.reshape(*a.shape[:-1], *w.shape[1:])
+    rows, turned = a.reshape(-1, a.shape[-1]), axis > 0
+    columns = w.reshape(-1, w.shape[-1]) if turned else w.reshape(w.shape[0], -1)
+    if w.dtype != accumulator(w.dtype):
+        product = narrow_dot(rows, columns, w.dtype, (False, turned))
+    else:
+        product = jax.lax.dot_general(rows.astype(w.dtype), columns, (((1,), (int(turned),)), ((), ())))
+    return product.reshape(*a.shape[:-1], *out)
 
 
 def layer_norm(x: Array, axes: tuple[int, ...]) -> Array:

@@ -1,16 +1,16 @@
-"""The fused scan over the rows that have not ended: for a CPU, and batches whose lengths differ much.
+"""The fused scan over the rows that have not ended: for a CPU, and batches whose lengths differ.
 
-Rows are sorted, longest first, and time is cut into blocks. A block is the fused scan over its first rows, as many as
-have a step in it; so is its derivative, and with both go the products for all its steps: projection, gradients of
-weights and inputs. XLA's shapes are fixed, so there is one program for each of a few numbers of rows, and `lax.switch`
-takes the smallest that serves. It is a kernel beside the fused scan (`jaxrnn.core.kernel`) because JAX would
-differentiate the switch by handing on what each of its programs keeps.
+Inputs are packed (`jaxrnn.core.packed_rows`), stay so through all layers and directions, and are unpacked at the end.
+The loops are those of the fused scan, with the input's projection inside, as a product over a step's rows is as fast as
+one over all of them and nothing need be stored for it. The reverse loop writes the gradients of the pre-activations
+over the pre-activations; the gradients of weights and inputs are then products over tiles of entries.
 
-No mathematics is here: a block is `run`, its derivative the transpose of `tangent`. The price is compiling each of them
-for every number of rows. What it gains: docs/design/003-cpu.md.
+It is a kernel beside the fused scan (`jaxrnn.core.kernel`) because JAX cannot differentiate a loop whose number of
+turns it does not know. No mathematics is here: a step is the fused scan's, its derivative the transpose of that one's
+tangent. What it gains, and what it costs to compile: docs/design/003-cpu.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -18,19 +18,30 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrnn.core.call import VARIANTS, Call, platform_of
-from jaxrnn.core.control import Fixed, Loop, Steps, length_mask, zero_padding
-from jaxrnn.core.fused_scan import Results, fused_scan, run, tangent
+from jaxrnn.core.call import Call, platform_of
+from jaxrnn.core.cells import Cell
+from jaxrnn.core.control import Fixed, Loop, Steps, hold, length_mask, zero_padding
+from jaxrnn.core.fused_scan import (
+    Results,
+    fused_scan,
+    tangent_of_projection,
+    tangent_outside,
+    tangent_step,
+    transpose_recurrent,
+)
 from jaxrnn.core.kernel import Kernel
 from jaxrnn.core.linear import accumulator
+from jaxrnn.core.packed_rows import PackedRows, Part
 from jaxrnn.core.parameters import Params, State
+from jaxrnn.core.step import preactivations, project_output
 
-BLOCK = 16  # steps; half of one is computed in vain for each row, and 32 were no faster
-NUM_SIZES = 8  # numbers of rows that there is a program for: with 4, a tenth slower and a third less to compile
-ROWS = 8  # that a product handles together: numbers of rows are multiples
-ALLOWED = ("all_states", *(f"params.{name}" for name in VARIANTS))
+ALLOWED = ("all_states", "params.w_p", "params.peephole", "params.norm")
+OUTSIDE = ("w_x", "w_h", "b")  # weights whose gradients are taken outside the reverse loop
+WORTH_COMPILING = 4e9  # floating-point operations of one direction's forward pass
 
-Arguments = tuple[Array, Params, State]
+Layers = Sequence[Sequence[Any]]  # weights, or states, of each direction of each layer
+Arguments = tuple[Array, Layers, Layers]  # x, weights, states
+Loops = tuple[Loop, ...]  # of each direction
 
 
 def why_not_here() -> str | None:
@@ -53,130 +64,177 @@ def why_not(call: Call) -> str | None:
     return None
 
 
-def trimmed_scan(loop: Loop, x: Array, params: Params, state: State, fixed: Fixed, steps: Steps) -> Results:
+def why_not_chosen(call: Call) -> str | None:
+    """Why it would not be the fastest for a call; None: it was found to be."""
+    operations = 2 * call.time * call.batch * call.cell.num_gates * call.hidden * (call.features + call.hidden)
+    if not call.has_lengths:
+        return "gains nothing without lengths"
+    if operations < WORTH_COMPILING:
+        return f"takes longer to compile than {operations / 1e9:.1g} GFLOP a direction are worth"
+    return None
+
+
+def run(loop: Loop, x: Array, params: Params, state: State, fixed: Fixed, steps: Steps) -> Results:
     """Unrolls the cell over x `[time, batch, features]`, as the fused scan does; the mask is that of lengths."""
     if steps.mask is None:  # no row ends
         return fused_scan(loop, x, params, state, fixed, steps)
-    return KERNEL(loop, (x, params, state), steps.mask.sum(0, dtype=jnp.int32))
+    (outputs,), ((last,),) = KERNEL((loop,), (x, ((params,),), ((state,),)), steps.mask.sum(0, dtype=jnp.int32))
+    return outputs, last
 
 
-class _Blocks:
-    """The rows of a batch, longest first, and its time in blocks."""
-
-    def __init__(self, lengths: Array, time: int):
-        batch = lengths.shape[0]
-        self.time = time
-        self.order = jnp.argsort(-lengths)
-        self.starts = jnp.arange(0, time, BLOCK)
-        rows = ROWS * -(-batch // (ROWS * NUM_SIZES))
-        self.sizes = [*range(0, batch, rows), batch]
-        num_alive = (lengths > self.starts[:, None]).sum(1)
-        self.size = -(-num_alive // rows)  # of each block, which of the sizes
-        self.mask = self.split(length_mask(lengths[self.order], time))
-
-    def split(self, tree: Any) -> Any:
-        """Arrays `[time, ...]` as `[blocks, BLOCK, ...]`, the last filled with zeros."""
-        padding = len(self.starts) * BLOCK - self.time
-        return jax.tree.map(
-            lambda a: jnp.pad(a, [(0, padding)] + [(0, 0)] * (a.ndim - 1)).reshape(-1, BLOCK, *a.shape[1:]), tree
-        )
-
-    def join(self, tree: Any) -> Any:
-        """The way back from `split`."""
-        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: self.time], tree)
-
-    def sort(self, tree: Any, axis: int) -> Any:
-        """Arrays with their rows, along this axis, longest first."""
-        return jax.tree.map(lambda a: a.take(self.order, axis), tree)
-
-    def unsort(self, tree: Any, axis: int) -> Any:
-        """The way back from `sort`."""
-        return jax.tree.map(lambda a: a.take(jnp.argsort(self.order), axis), tree)
-
-    def switch(self, size: Array, function: Callable, *operands: Any) -> Any:
-        """`function(rows, *operands)` with the number of rows of this size."""
-        return jax.lax.switch(size, [partial(function, rows) for rows in self.sizes], *operands)
+def run_layers(cell: Cell, x: Array, layers: Layers, states: Layers, lengths: Array | None) -> tuple[Array, Layers]:
+    """Layers of weights on states: outputs `[time, batch, directions * hidden]`, zero past the lengths; last states."""
+    loops = tuple(Loop(cell, reverse) for reverse in (False, True)[: len(layers[0])])
+    arguments = x, tuple(map(tuple, layers)), tuple(map(tuple, states))
+    outputs, last = _plain(loops, arguments, None) if lengths is None else KERNEL(loops, arguments, lengths)
+    return jnp.concatenate(outputs, axis=-1), last
 
 
-def _first(rows: int, tree: Any, axis: int = 0) -> Any:
-    return jax.tree.map(lambda a: jax.lax.slice_in_dim(a, 0, rows, axis=axis), tree)
+def _plain(loops: Loops, arguments: Arguments, lengths: Array | None) -> tuple[list, Layers]:
+    x, layers, states = arguments
+    steps, outputs, every = Steps(length_mask(lengths, x.shape[0])), [], []
+    for params, entered in zip(layers, states, strict=True):
+        x = jnp.concatenate(outputs, axis=-1).astype(x.dtype) if outputs else x
+        runs = [fused_scan(loop, x, p, s, Fixed(), steps) for loop, p, s in zip(loops, params, entered, strict=True)]
+        outputs = [jax.tree.map(partial(zero_padding, steps.mask), y) for y, _ in runs]
+        every.append(tuple(last for _, last in runs))
+    return outputs, tuple(every)
 
 
-def _with_rest(first: State, whole: State) -> State:
-    """The state with its first rows replaced."""
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b[a.shape[0] :]]), first, whole)
+def _unroll(loops: Loops, arguments: Arguments, lengths: Array, *, save: bool) -> tuple[tuple[list, Layers], list]:
+    """Results, and of each layer its packed input and what each direction saves."""
+    x, layers, states = arguments
+    rows = PackedRows(lengths, x.shape[0])
+    inputs, outputs, every, saved = rows.pack(x), [], [], []
+    for params, entered in zip(layers, states, strict=True):
+        inputs = jnp.concatenate(outputs, axis=-1).astype(x.dtype) if outputs else inputs
+        runs = [
+            _run(loop, rows, inputs, p, rows.sort(s), save=save)
+            for loop, p, s in zip(loops, params, entered, strict=True)
+        ]
+        outputs = [y for y, _, _ in runs]
+        every.append(tuple(rows.unsort(last) for _, last, _ in runs))
+        saved.append((inputs, [kept for _, _, kept in runs]))
+    return (jax.tree.map(rows.unpack, outputs), tuple(every)), saved
 
 
-def _with_zeros(tree: Any, batch: int) -> Any:
-    """Arrays `[time, rows, ...]` with zeros for the other rows."""
-    return jax.tree.map(lambda a: jnp.pad(a, [(0, 0), (0, batch - a.shape[1])] + [(0, 0)] * (a.ndim - 2)), tree)
+def _run(
+    loop: Loop, rows: PackedRows, x: Array, params: Params, state: State, *, save: bool
+) -> tuple[Any, State, tuple[Array, State] | None]:
+    """One direction of one layer: packed outputs, last states, and what the fused scan's tangent needs."""
+    cell = loop.cell
+
+    def step(part: Part, alive: Array, state: State, written: tuple[Any, Any]) -> tuple[State, tuple[Any, Any]]:
+        y, saved = written
+        pre = preactivations(cell, cell.project(part.take(x), params), state, params, None)
+        left = hold(alive, project_output(cell.pointwise(pre, state, params), params), state)
+        y = part.put(y, left if loop.all_states else left.h)
+        return left, (y, part.put(saved, (pre, state)) if save else None)
+
+    y = rows.zeros(state if loop.all_states else state.h)
+    saved = rows.zeros((_preactivations_like(cell, params, state), state)) if save else None
+    last, (y, saved) = rows.over_steps(step, state, (y, saved), backwards=loop.reverse)
+    return y, last, saved
 
 
-def _unroll(loop: Loop, arguments: Arguments, lengths: Array, *, save: bool) -> tuple[Results, Any]:
-    x, params, state = arguments
-    blocks = _Blocks(lengths, x.shape[0])
-
-    def body(state: State, block: tuple) -> tuple[State, tuple]:
-        def on_rows(rows: int, state: State, x: Array, mask: Array) -> tuple[State, tuple]:
-            x, mask = _first(rows, (x, mask), axis=1)
-            u = loop.cell.project(zero_padding(mask, x), params)
-            (y, last), saved = run(loop, u, params, _first(rows, state), Fixed(), Steps(mask), save=save)
-            return _with_rest(last, state), _with_zeros((y, saved), lengths.shape[0])
-
-        size, *inputs = block
-        return blocks.switch(size, on_rows, state, *inputs)
-
-    inputs = blocks.size, blocks.split(blocks.sort(x, 1)), blocks.mask
-    last, (y, saved) = jax.lax.scan(body, blocks.sort(state, 0), inputs, reverse=loop.reverse)
-    return (blocks.unsort(blocks.join(y), 1), blocks.unsort(last, 0)), saved
+def _preactivations_like(cell: Cell, params: Params, state: State) -> jax.ShapeDtypeStruct:
+    shape = state.h.shape[0], cell.num_slots, params.w_h.shape[-1]
+    return jax.ShapeDtypeStruct(shape, accumulator(params.w_h.dtype))
 
 
-def _forward(loop: Loop, arguments: Arguments, lengths: Array) -> Results:
-    return _unroll(loop, arguments, lengths, save=False)[0]
+def _forward(loops: Loops, arguments: Arguments, lengths: Array) -> tuple[list, Layers]:
+    return _unroll(loops, arguments, lengths, save=False)[0]
 
 
-def _save(loop: Loop, arguments: Arguments, lengths: Array) -> tuple[Results, Any]:
-    return _unroll(loop, arguments, lengths, save=True)
+def _save(loops: Loops, arguments: Arguments, lengths: Array) -> tuple[tuple[list, Layers], list]:
+    return _unroll(loops, arguments, lengths, save=True)
 
 
 def _pull(
-    loop: Loop, arguments: Arguments, lengths: Array, results: Results, saved: Any, cotangents: Results
+    loops: Loops,
+    arguments: Arguments,
+    lengths: Array,
+    results: tuple[list, Layers],
+    saved: list,
+    cotangents: tuple[list, Layers],
 ) -> Arguments:
-    """The fused scan's tangent, transposed, at what was saved: still sorted and in blocks."""
-    x, params, _ = arguments
-    d_y, d_last = cotangents
-    blocks = _Blocks(lengths, x.shape[0])
-
-    def body(carry: tuple[State, Params], block: tuple) -> tuple[tuple[State, Params], Array]:
-        def on_rows(rows: int, d_state: State, x: Array, mask: Array, saved: Any, d_y: Any) -> tuple:
-            x, mask, saved, d_y = _first(rows, (x, mask, saved, d_y), axis=1)
-
-            def forwards(d_x: Array, d_params: Params, d_state: State) -> Results:
-                def project(x: Array, params: Params) -> Array:
-                    return loop.cell.project(zero_padding(mask, x), params)
-
-                _, d_u = jax.jvp(project, (x, params), (d_x, d_params))
-                primals, tangents = (None, params, None), (d_u, d_params, d_state)
-                return tangent(loop, (*primals, Fixed(), Steps(mask)), saved, (*tangents, Fixed(), Steps()))
-
-            d_after = _first(rows, d_state)
-            d_x, d_params, d_before = jax.linear_transpose(forwards, x, params, d_after)((d_y, d_after))
-            return _with_rest(d_before, d_state), d_params, _with_zeros(d_x, lengths.shape[0])
-
-        d_state, d_params = carry
-        size, *inputs = block
-        d_state, more, d_x = blocks.switch(size, on_rows, d_state, *inputs)
-        return (d_state, jax.tree.map(lambda a, b: a + b.astype(a.dtype), d_params, more)), d_x
-
-    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, accumulator(a.dtype)), params)
-    inputs = blocks.size, blocks.split(blocks.sort(x, 1)), blocks.mask, saved, blocks.split(blocks.sort(d_y, 1))
-    (d_state, d_params), d_x = jax.lax.scan(body, (blocks.sort(d_last, 0), zeros), inputs, reverse=not loop.reverse)
-    d_params = jax.tree.map(lambda a, like: a.astype(like.dtype), d_params, params)
-    return blocks.unsort(blocks.join(d_x), 1), d_params, blocks.unsort(d_state, 0)
+    x, layers, _ = arguments
+    d_outputs, d_last = cotangents
+    rows = PackedRows(lengths, x.shape[0])
+    d_y, every = jax.tree.map(rows.pack, d_outputs), []
+    for params, (inputs, kept), d_after in reversed(list(zip(layers, saved, d_last, strict=True))):
+        runs = [
+            _pull_run(loop, rows, p, each, d, rows.sort(d_left))
+            for loop, p, each, d, d_left in zip(loops, params, kept, d_y, d_after, strict=True)
+        ]
+        d_pre, d_inside, d_states = map(list, zip(*runs, strict=True))
+        d_x, d_params = _pull_products(loops[0].cell, rows, inputs, tuple(params), kept, d_pre, d_inside)
+        d_params = jax.tree.map(lambda a, like: a.astype(like.dtype), d_params, tuple(params))
+        every.append((d_x, d_params, tuple(map(rows.unsort, d_states))))
+        width = d_x.shape[1] // len(loops)
+        d_y = [d_x[:, k * width : (k + 1) * width] for k in range(len(loops))]  # of the layer below
+    d_inputs, d_layers, d_entered = zip(*reversed(every), strict=True)
+    return rows.unpack(d_inputs[0]), d_layers, d_entered
 
 
-def _plain(loop: Loop, arguments: Arguments, lengths: Array) -> Results:
-    return fused_scan(loop, *arguments, Fixed(), Steps(mask=length_mask(lengths, arguments[0].shape[0])))
+def _pull_run(
+    loop: Loop, rows: PackedRows, params: Params, saved: tuple[Array, State], d_y: Any, d_last: State
+) -> tuple[Array, Params, State]:
+    """The reverse loop: cotangents of pre-activations, of the weights that act inside a step, of the first state."""
+    inside, transposed = params._replace(**dict.fromkeys(OUTSIDE)), transpose_recurrent(params)
+    pre, entered = saved
+
+    def step(part: Part, alive: Array, d_state: State, carry: tuple[Array, Params]) -> tuple[State, Any]:
+        pre, d_inside = carry
+        kept, d_out = part.take((pre, entered)), part.take(d_y)
+
+        def forwards(d_pre: Array, d_inside: Params, d_entered: State) -> State:
+            d_h = tangent_of_projection(loop.cell, kept, inside, d_inside)
+            given = Fixed(), Steps(mask=alive)
+            return tangent_step(loop, (inside, transposed), given, kept, (d_pre, d_h, d_inside, Fixed(), d_entered))
+
+        d_left = jax.tree.map(jnp.add, d_state, d_out) if loop.all_states else d_state._replace(h=d_state.h + d_out)
+        d_pre, more, d_entered = jax.linear_transpose(forwards, kept[0], inside, kept[1])(d_left)
+        return d_entered, (part.put(pre, d_pre), jax.tree.map(_add, d_inside, more))
+
+    carry = pre, jax.tree.map(_zeros_for_sum, inside)  # the reverse loop writes over the pre-activations
+    d_state, (d_pre, d_inside) = rows.over_steps(step, d_last, carry, backwards=not loop.reverse)
+    return d_pre, d_inside, d_state
+
+
+def _pull_products(
+    cell: Cell,
+    rows: PackedRows,
+    x: Array,
+    params: tuple[Params, ...],
+    saved: Sequence[tuple[Array, State]],
+    d_pre: list[Array],
+    d_inside: list[Params],
+) -> tuple[Array, tuple[Params, ...]]:
+    """Cotangents of a layer's packed input and of its weights, from those of the pre-activations of its directions."""
+
+    def tile(part: Part, carry: tuple[Array, tuple[Params, ...]]) -> tuple[Array, tuple[Params, ...]]:
+        d_x, d_params = carry
+        x_tile, kept = part.take((x, saved))
+
+        def forwards(d_x: Array, d_params: tuple[Params, ...]) -> list[Array]:
+            projected = [jax.jvp(cell.project, (x_tile, p), (d_x, d))[1] for p, d in zip(params, d_params, strict=True)]
+            return [tangent_outside(cell, k, u, d, None) for k, u, d in zip(kept, projected, d_params, strict=True)]
+
+        d_tile, more = jax.linear_transpose(forwards, x_tile, params)(part.take(d_pre))
+        return part.put(d_x, d_tile), jax.tree.map(_add, d_params, more)
+
+    zeros = [{name: _zeros_for_sum(getattr(p, name)) for name in OUTSIDE} for p in params]
+    d_params = tuple(inside._replace(**z) for inside, z in zip(d_inside, zeros, strict=True))
+    return rows.over_tiles(tile, (rows.zeros(x), d_params))
+
+
+def _zeros_for_sum(weights: Array) -> Array:
+    return jnp.zeros(weights.shape, accumulator(weights.dtype))
+
+
+def _add(total: Array, more: Array) -> Array:
+    return total + more.astype(total.dtype)
 
 
 KERNEL = Kernel("cpu", _plain, _forward, _save, _pull)

@@ -216,7 +216,7 @@ class TestTable:
         assert found.name == "fused_scan"
         assert found.others["cudnn"] == "can serve, and was not measured yet: by name only"
         assert core.backends()["cudnn"] is None
-        monkeypatch.setitem(BACKENDS, "cudnn", BACKENDS["cudnn"]._replace(by_name_only=None))
+        monkeypatch.setitem(BACKENDS, "cudnn", BACKENDS["cudnn"]._replace(why_not_chosen=lambda call: None))
         assert self.resolve(params).name == "cudnn"
         assert self.resolve([[params, params]]).name == "cudnn"
         assert self.resolve(params).others["fused_scan"] == "can serve, and is slower"
@@ -224,7 +224,7 @@ class TestTable:
         assert self.resolve(params, remat_chunk=2).name == "cudnn"
 
     def test_it_is_chosen_inside_jit(self, monkeypatch, calls):
-        monkeypatch.setitem(BACKENDS, "cudnn", BACKENDS["cudnn"]._replace(by_name_only=None))
+        monkeypatch.setitem(BACKENDS, "cudnn", BACKENDS["cudnn"]._replace(why_not_chosen=lambda call: None))
         jax.jit(lambda x, n: core.lstm(x, self.params(), lengths=n)[0])(np.ones((T, B, D), np.float32), LENGTHS)
         assert calls["forward"]
 
@@ -232,7 +232,7 @@ class TestTable:
 def test_without_the_plugin_it_says_so_and_is_never_traced(monkeypatch):
     assert versions.cudnn_lstm() == "JAX's CUDA plugin is not installed: pip install 'jaxrnn[cuda13]'"
     monkeypatch.setattr(call, "_platform", lambda device: "cuda")
-    monkeypatch.setitem(BACKENDS, "cudnn", BACKENDS["cudnn"]._replace(by_name_only=None))
+    monkeypatch.setitem(BACKENDS, "cudnn", BACKENDS["cudnn"]._replace(why_not_chosen=lambda call: None))
     params = draw_params(np.random.default_rng(0), "lstm", D, H, np.float32)
     assert core.resolve_backend(LSTM, jnp.ones((T, B, D)), params).name == "fused_scan"
     assert "plugin" in core.backends()["cudnn"]

@@ -66,7 +66,7 @@ def test_reverse_loop_has_only_the_transposed_products_and_carries_no_weight_gra
     _, reverse = scans_of_gradient(name, "fused_scan", rng)
     out = out_width(name, HIDDEN)
     gates = [product.gates.stop - product.gates.start for product in CELLS[name].products]
-    recurrent = [((BATCH, g * HIDDEN), (out, g * HIDDEN)) for g in reversed(gates)]
+    recurrent = [((BATCH, g * HIDDEN), (g * HIDDEN, out)) for g in reversed(gates)]  # turned round before the loop
     projection = [((BATCH, out), (HIDDEN, out))] if out != HIDDEN else []
     assert dot_shapes(reverse) == projection + recurrent
     # Vectors' gradients are carried (gains, peepholes, b_hn), none of a matrix.

@@ -197,7 +197,7 @@ def test_it_is_run_by_name_only(monkeypatch):
     assert found.name == "fused_scan"
     assert found.others["hopper"] == "can serve, and was not measured yet: by name only"
     assert resolve(dtype="bfloat16", backend="hopper").name == "hopper"
-    monkeypatch.setitem(BACKENDS, "hopper", BACKENDS["hopper"]._replace(by_name_only=None))
+    monkeypatch.setitem(BACKENDS, "hopper", BACKENDS["hopper"]._replace(why_not_chosen=lambda call: None))
     assert resolve(reverse=True).name == "hopper"
 
 

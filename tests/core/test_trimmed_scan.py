@@ -1,4 +1,4 @@
-"""The scan without the rows that have ended: several blocks and numbers of rows, and the last of each cut."""
+"""The scan without the rows that have ended: several numbers of rows, and several tiles, the last of which is cut."""
 
 import jax
 import jax.numpy as jnp
@@ -7,21 +7,23 @@ import pytest
 from core_cases import CELLS, assert_trees_close, draw_params, draw_state, garbage_in_padding, out_width
 
 from jaxrnn import core
-from jaxrnn.core import trimmed_scan
+from jaxrnn.core import packed_rows, trimmed_scan
 from jaxrnn.core.control import Loop
+from jaxrnn.core.packed_rows import PackedRows
 
 T, B, D, H = 7, 5, 3, 4
 LENGTHS = np.array([3, 0, 7, 1, 4])
+REFERENCE = {"time": 256, "batch": 64, "features": 100, "hidden": 256}
 FAST = [("lstm", True, False), ("gru_norm", False, True)]
 CASES = [(name, reverse, all_states) for name in CELLS for reverse in (False, True) for all_states in (False, True)]
 
 
 @pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    """Blocks of 3 steps, the last of one step; 2, 4 or all 5 rows, or none."""
-    monkeypatch.setattr(trimmed_scan, "BLOCK", 3)
-    monkeypatch.setattr(trimmed_scan, "ROWS", 1)
-    monkeypatch.setattr(trimmed_scan, "NUM_SIZES", 3)
+def small_sizes(monkeypatch):
+    """2, 4 or all 5 rows; tiles of 8 entries, that are no multiple of 7 steps of 5 rows."""
+    monkeypatch.setattr(packed_rows, "ROWS", 1)
+    monkeypatch.setattr(packed_rows, "NUM_SIZES", 3)
+    monkeypatch.setattr(packed_rows, "TILE", 8)
 
 
 @pytest.mark.usefixtures("x64")
@@ -54,7 +56,7 @@ def test_outputs_states_and_all_gradients(name, reverse, all_states, rng, tolera
 
 
 def test_narrow_weights(rng):
-    """Gradients of the weights have the dtype of the weights, and are summed over the blocks in float32."""
+    """Gradients of the weights have the dtype of the weights, and are summed over the tiles in float32."""
     params = jax.tree.map(lambda a: jnp.asarray(a, jnp.bfloat16), draw_params(rng, "lstm", D, H))
     x = jnp.asarray(rng.normal(size=(T, B, D)), jnp.float32)
 
@@ -68,33 +70,105 @@ def test_narrow_weights(rng):
     assert_trees_close(*gradients(x, params), 4 * float(jnp.finfo(jnp.bfloat16).eps))
 
 
-def test_which_rows_each_block_computes():
-    """Longest first, the rows are 2, 4, 0, 3, 1; of them 4 have a step from 0 on, 2 from 3 on, 1 from 6 on."""
-    blocks = trimmed_scan._Blocks(jnp.asarray(LENGTHS), T)
-    assert blocks.order.tolist() == [2, 4, 0, 3, 1]
-    assert blocks.sizes == [0, 2, 4, 5]
-    assert blocks.size.tolist() == [2, 1, 1]
-    assert blocks.switch(blocks.size[0], lambda rows, x: x + rows, 0.5) == 4.5
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("directions", [1, 2])
+def test_layers_on_top_of_each_other(directions, rng, tolerance):
+    """In one kernel, packed all the way: a GRU, also on float32 inputs, whose outputs are float32 in between."""
+    layers = [[draw_params(rng, "gru_reset_after", width, H)] * directions for width in (D, directions * H)]
+    states = [[draw_state(rng, "gru_reset_after", B, H) for _ in layer] for layer in layers]
+    d_y = rng.normal(size=(T, B, directions * H))
+
+    def run(backend, x, layers, states):
+        def unroll(x, layers, states):
+            cell = CELLS["gru_reset_after"]
+            return core.unroll_layers(cell, x, layers, lengths=LENGTHS, state=states, backend=backend)
+
+        (y, last), pull = jax.vjp(unroll, x, layers, states)
+        return y, last, pull((d_y.astype(y.dtype), jax.tree.map(jnp.ones_like, last)))
+
+    both = jax.jit(lambda *a: [run(backend, *a) for backend in ("trimmed_scan", "reference")])
+    for dtype in ("float64", "float32"):
+        actual, expected = both(garbage_in_padding(rng.normal(size=(T, B, D)), LENGTHS).astype(dtype), layers, states)
+        assert actual[0].dtype == dtype
+        assert_trees_close(actual, expected, tolerance(dtype, T * B * (D + H), c=4))
+
+
+def test_where_rows_are():
+    """Longest first, the rows are 2, 4, 0, 3, 1, of 7, 4, 3, 1 and no steps; a step holds 2, 4 or all 5 of them."""
+    rows = PackedRows(jnp.asarray(LENGTHS, jnp.int32), T)
+    assert rows.order.tolist() == [2, 4, 0, 3, 1]
+    assert rows.num_rows.tolist() == [4, 4, 4, 2, 2, 2, 2]
+    assert rows.first_entry.tolist() == [0, 4, 8, 12, 14, 16, 18]
+    assert rows.num_entries == 20
+    assert (rows.tile, rows.capacity) == (8, 40)
+    segments = [(s.rows, int(s.step), int(s.num_steps), int(s.entry)) for s in rows.segments]
+    assert segments == [(5, 0, 0, 0), (4, 0, 3, 0), (2, 3, 4, 12)]
+
+
+def test_packed_and_back():
+    rows = PackedRows(jnp.asarray(LENGTHS, jnp.int32), T)
+    x = 1 + jnp.arange(T * B).reshape(T, B, 1)
+    packed = rows.pack(x)
+    assert packed[:8, 0].tolist() == [*x[0, jnp.array([2, 4, 0, 3]), 0], *x[1, jnp.array([2, 4, 0]), 0], 0]
+    assert not packed[20:].any()
+    assert (rows.unpack(packed) == jnp.where((jnp.arange(T)[:, None] < LENGTHS)[..., None], x, 0)).all()
+    assert (rows.unsort(rows.sort(x[0])) == x[0]).all()
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_steps_and_tiles_that_are_run(backwards):
+    """Which rows run at which step, by writing the step's number where they are; and every tile with entries once."""
+    rows = PackedRows(jnp.asarray(LENGTHS, jnp.int32), T)
+
+    def body(part, alive, state, written):
+        state = jnp.where(alive, state + 1, state)
+        return state, part.put(written, jnp.where(alive, state, -1))
+
+    state, written = rows.over_steps(body, jnp.zeros(B, int), jnp.full(rows.capacity, 9), backwards=backwards)
+    assert rows.unsort(state).tolist() == LENGTHS.tolist()
+    expected = [[k + 1 if k < n else 0 for n in LENGTHS] for k in range(T)]
+    if backwards:
+        expected = [[n - k if k < n else 0 for n in LENGTHS] for k in range(T)]
+    assert rows.unpack(written).tolist() == expected
+    assert written[20:].tolist() == [9] * 20
+    tiles = rows.over_tiles(lambda part, seen: part.put(seen, part.take(seen) + 1), jnp.zeros(rows.capacity, int))
+    assert tiles.tolist() == [1] * 24 + [0] * 16
 
 
 def test_sizes_at_the_scale_they_are_made_for(monkeypatch):
     monkeypatch.undo()
-    for batch, sizes in ((5, [0, 5]), (64, [*range(0, 65, 8)]), (100, [*range(0, 97, 16), 100])):
-        assert trimmed_scan._Blocks(jnp.ones(batch, int), T).sizes == sizes
+    for batch, sizes in ((5, [5]), (64, [*range(64, 0, -8)]), (100, [100, *range(96, 0, -16)])):
+        assert [segment.rows for segment in PackedRows(jnp.ones(batch, int), T).segments] == sizes
 
 
 def test_products_are_over_the_rows_of_each_size(rng):
-    """In the program: each of the switch's branches has the projection of its block and one step's product."""
+    """In the program: a loop for each number of rows, in which are the products of one step of so many rows."""
     params = jax.tree.map(jnp.asarray, draw_params(rng, "lstm", D, H, np.float32))
     state = core.LSTMState(jnp.zeros((B, H)), jnp.zeros((B, H)))
-    arguments = jnp.zeros((T, B, D)), params, state
-    program = jax.make_jaxpr(lambda a, n: trimmed_scan._forward(Loop(CELLS["lstm"]), a, n))(arguments, LENGTHS)
-    [scan] = [eqn for eqn in program.eqns if eqn.primitive.name == "scan"]
-    [switch] = [eqn for eqn in scan.params["jaxpr"].eqns if eqn.primitive.name == "cond"]
-    for rows, branch in zip((0, 2, 4, 5), switch.params["branches"], strict=True):
-        text = str(branch)
-        assert f"f32[{3 * rows},{4 * H}] = dot_general" in text
-        assert f"f32[{rows},{4 * H}] = dot_general" in text
+    arguments = jnp.zeros((T, B, D)), ((params,),), ((state,),)
+    program = jax.make_jaxpr(lambda a, n: trimmed_scan._forward((Loop(CELLS["lstm"]),), a, n))(arguments, LENGTHS)
+    loops = [eqn for eqn in program.eqns if eqn.primitive.name == "while"]
+    assert len(loops) == 3
+    for rows, loop in zip((5, 4, 2), loops, strict=True):
+        assert str(loop.params["body_jaxpr"]).count(f"f32[{rows},{4 * H}] = dot_general") == 2
+
+
+def chosen(lengths, **shape):
+    """The backend that is chosen for an LSTM, and what is said of the trimmed scan."""
+    time, batch, features, hidden = (shape.get(name, size) for name, size in REFERENCE.items())
+    weights = (features, 4, hidden), (hidden, 4, hidden), (4, hidden)
+    params = core.LSTMParams(*(jax.ShapeDtypeStruct(size, "float32") for size in weights))
+    x = jax.ShapeDtypeStruct((time, batch, features), "float32")
+    found = core.resolve_backend(core.lstm_cell(), x, params, lengths=lengths, reverse=shape.get("reverse", False))
+    return found.name, found.others.get("trimmed_scan")
+
+
+def test_it_is_chosen_where_it_is_worth_compiling():
+    lengths = np.full(64, 9)
+    assert chosen(lengths) == chosen(lengths, reverse=True) == ("trimmed_scan", None)
+    assert chosen(None) == ("fused_scan", "can serve, and gains nothing without lengths: by name only")
+    reason = "takes longer to compile than 0.4 GFLOP a direction are worth"
+    assert chosen(lengths, time=8) == ("fused_scan", f"can serve, and {reason}: by name only")
 
 
 def test_without_lengths_it_is_the_fused_scan(rng):
