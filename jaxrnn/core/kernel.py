@@ -32,7 +32,7 @@ class Kernel(NamedTuple):
     All four take first what is known before any array, `static`, which is hashable.
 
     Attributes:
-      platform: that the kernel is for, as JAX names it when it lowers: "cuda" or "tpu".
+      platform: that the kernel is for, as JAX names it when it lowers: "cpu", "cuda" or "tpu".
       plain: `(static, args, lengths) -> results`, in JAX's operations.
       forward: the same by the kernel.
       save: `(static, args, lengths) -> (results, saved)`.
