@@ -52,6 +52,7 @@ class PackedRows:
 
     def __init__(self, lengths: Array, time: int):
         self.time, self.batch = time, lengths.shape[0]
+        lengths = lengths.astype(jnp.int32)  # unsigned ones have no negative
         self.tile = min(TILE, time * self.batch)
         self.capacity = self.tile * -(-time * self.batch // self.tile)
         self.order = jnp.argsort(-lengths)

@@ -95,7 +95,7 @@ def test_layers_on_top_of_each_other(directions, rng, tolerance):
 
 def test_where_rows_are():
     """Longest first, the rows are 2, 4, 0, 3, 1, of 7, 4, 3, 1 and no steps; a step holds 2, 4 or all 5 of them."""
-    rows = PackedRows(jnp.asarray(LENGTHS, jnp.int32), T)
+    rows = PackedRows(jnp.asarray(LENGTHS, jnp.uint8), T)
     assert rows.order.tolist() == [2, 4, 0, 3, 1]
     assert rows.num_rows.tolist() == [4, 4, 4, 2, 2, 2, 2]
     assert rows.first_entry.tolist() == [0, 4, 8, 12, 14, 16, 18]
