@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrnn import build
+from jaxrnn import build, core
 from jaxrnn.config import load_config
 from jaxrnn.data import Vocabulary
 from jaxrnn.errors import InputError
@@ -47,6 +47,16 @@ def test_what_the_vocabulary_says_of_frequencies_reaches_the_model():
     assert model.layer.cells[0].in_features == 5
     with pytest.raises(InputError, match=r"expected a vocabulary\.txt with counts"):
         build.build_model(config, Vocabulary(["b"]), num_classes=2)
+
+
+def test_bucketed_rows_are_not_trimmed():
+    """Of a layer that by itself would be, as it is large and is given lengths."""
+    config = load_config(None, ["model.hidden=256"])
+    layer = build.build_model(config, Vocabulary(["a", "b"]), num_classes=2).layer
+    weights = [[cell.params for cell in layer.cells[:2]]]
+    x = jax.ShapeDtypeStruct((256, 64, layer.cells[0].in_features), "float32")
+    alone = core.resolve_backend(core.lstm_cell(), x, weights, lengths=np.full(64, 9))
+    assert (alone.name, layer.backend) == ("trimmed_scan", "fused_scan")
 
 
 def test_the_seed_decides_the_first_weights():

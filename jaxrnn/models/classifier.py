@@ -54,6 +54,7 @@ class TextClassifier(nnx.Module):
         the head uniform in ±1/√fan_in, as PyTorch draws them.
       double_bias: two biases that add up in the recurrent layers, as in PyTorch.
       dtype: of the recurrent layers' matrix products; None means float32.
+      backend: of the recurrent layers, see `jaxrnn.core.resolve_backend`.
       rngs: Flax random streams; `params` is used.
     """
 
@@ -82,6 +83,7 @@ class TextClassifier(nnx.Module):
         init: InitName,
         double_bias: bool = False,
         dtype: DTypeLike | None = None,
+        backend: core.BackendName | None = None,
         rngs: nnx.Rngs,
     ):
         if num_classes < 2:
@@ -117,6 +119,7 @@ class TextClassifier(nnx.Module):
             init=init,
             double_bias=double_bias,
             dtype=dtype,
+            backend=backend,
             rngs=rngs,
         )
         self.pooling = nn.Pooling(
