@@ -12,7 +12,7 @@ from benchmarks.cases import Case
 from benchmarks.environment import environment
 
 PEERS = ("jaxrnn", "jaxrnn fused_scan", "PyTorch padded")
-LENGTHS = ("uniform", "imdb", "bucketed", "full")
+LENGTHS = ("uniform", "imdb", "full")
 
 
 def main() -> None:
