@@ -1,6 +1,6 @@
 """The backends as a table: what each is for, what it can serve, and the choice among them, explained in words."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple, Unpack
 
 from jax import Array
@@ -12,10 +12,8 @@ from jaxrnn.core.control import Fixed, Loop, Steps
 from jaxrnn.core.fused_scan import fused_scan
 from jaxrnn.core.hopper import backend as hopper
 from jaxrnn.core.options import BackendName, Options
-from jaxrnn.core.parameters import Params, State
+from jaxrnn.core.parameters import Layers, Params, State
 from jaxrnn.core.reference import reference_scan
-
-Layers = Sequence[Sequence[Any]]  # weights, or states, of each direction of each layer
 
 
 def _anywhere() -> None:

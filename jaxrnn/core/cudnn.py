@@ -13,7 +13,6 @@ Found in the sources of JAX 0.10.2 to 0.12, and the reason for what stands here:
 - its dropout has a constant seed: ours is applied between calls.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -26,12 +25,10 @@ from jaxrnn.core.cells import LSTM
 from jaxrnn.core.control import Fixed, Loop, Steps, hold, length_mask, zero_padding
 from jaxrnn.core.fused_scan import fused_scan
 from jaxrnn.core.kernel import Kernel
-from jaxrnn.core.parameters import LSTMParams, LSTMState, Params, State
+from jaxrnn.core.parameters import Layers, LSTMParams, LSTMState, Params, State
 
 # None is JAX's default on this platform, TF32.
 PRECISIONS = (None, "highest", "float32", "high", "tensorfloat32")
-
-Layers = Sequence[Sequence[Any]]  # weights, or states, of each direction of each layer
 
 
 class _Sizes(NamedTuple):

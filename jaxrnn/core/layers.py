@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from jax import Array, ShapeDtypeStruct
 
 from jaxrnn.core import checks
-from jaxrnn.core.backend_table import BACKENDS, Layers, resolve
+from jaxrnn.core.backend_table import BACKENDS, resolve
 from jaxrnn.core.call import Call
 from jaxrnn.core.cells import Cell
 from jaxrnn.core.dispatch import unroll
 from jaxrnn.core.options import BackendName
-from jaxrnn.core.parameters import Params, State
+from jaxrnn.core.parameters import Layers, Params, State
 from jaxrnn.core.step import output_projection
 from jaxrnn.typing import Inputs, Lengths
 

@@ -14,24 +14,24 @@ def accumulator(dtype: jnp.dtype) -> jnp.dtype:
 
 def matmul(a: Array, w: Array) -> Array:
     """`[..., K] @ [K, *N]`: products in the dtype of the weights, accumulated and returned in at least float32."""
-    return _product(a, w, w.shape[1:], 0)
+    return _product(a, w, turned=False)
 
 
 def matmul_transposed(a: Array, w: Array) -> Array:
     """The same with the weights given as `[*N, K]`."""
-    return _product(a, w, w.shape[:-1], w.ndim - 1)
+    return _product(a, w, turned=True)
 
 
-def _product(a: Array, w: Array, out: tuple[int, ...], axis: int) -> Array:
-    """The product over the last axis of a and this one of w; `out` are the shape's new axes."""
+def _product(a: Array, w: Array, *, turned: bool) -> Array:
+    axis, out = (-1, w.shape[:-1]) if turned else (0, w.shape[1:])
     # Where the partitioner divides the batch over devices it must keep its own axis: flattened with time it could not
     # stay divided, and every device would be sent all activations to compute the gradients of the weights.
     mesh = jax.sharding.get_abstract_mesh()
-    if any(mesh.shape[axis] > 1 for axis in mesh.auto_axes):
+    if any(mesh.shape[name] > 1 for name in mesh.auto_axes):
         return jnp.tensordot(a.astype(w.dtype), w, (-1, axis), preferred_element_type=accumulator(w.dtype))
     # Two axes on either side: the transpose of a product with time and batch apart takes up to four times as long (XLA
     # on a CPU, 36 against 131 GFLOP/s for the gradient of a [100, 1024] matrix over 16,384 rows).
-    rows, turned = a.reshape(-1, a.shape[-1]), axis > 0
+    rows = a.reshape(-1, a.shape[-1])
     columns = w.reshape(-1, w.shape[-1]) if turned else w.reshape(w.shape[0], -1)
     if w.dtype != accumulator(w.dtype):
         product = narrow_dot(rows, columns, w.dtype, (False, turned))

@@ -5,6 +5,7 @@ w_x [features, gates, hidden], w_h [hidden, gates, hidden], b [gates, hidden]. A
 the cell another one: what is in the weights is what is computed.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -87,3 +88,4 @@ for _type in (ElmanState, GRUState, LSTMState, ElmanParams, LSTMNorm, LSTMParams
 
 State = Any  # one of the NamedTuples above; `h`, the output, comes first
 Params = Any
+Layers = Sequence[Sequence[Any]]  # weights, or states, of each direction of each layer

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrnn.core.call import Call, platform_of
+from jaxrnn.core.call import VARIANTS, Call, platform_of
 from jaxrnn.core.cells import Cell
 from jaxrnn.core.control import Fixed, Loop, Steps, hold, length_mask, zero_padding
 from jaxrnn.core.fused_scan import (
@@ -32,14 +32,13 @@ from jaxrnn.core.fused_scan import (
 from jaxrnn.core.kernel import Kernel
 from jaxrnn.core.linear import accumulator
 from jaxrnn.core.packed_rows import PackedRows, Part
-from jaxrnn.core.parameters import Params, State
+from jaxrnn.core.parameters import Layers, Params, State
 from jaxrnn.core.step import preactivations, project_output
 
-ALLOWED = ("all_states", "params.w_p", "params.peephole", "params.norm")
+ALLOWED = ("all_states", *(f"params.{name}" for name in VARIANTS))
 OUTSIDE = ("w_x", "w_h", "b")  # weights whose gradients are taken outside the reverse loop
 WORTH_COMPILING = 4e9  # floating-point operations of one direction's forward pass
 
-Layers = Sequence[Sequence[Any]]  # weights, or states, of each direction of each layer
 Arguments = tuple[Array, Layers, Layers]  # x, weights, states
 Loops = tuple[Loop, ...]  # of each direction
 

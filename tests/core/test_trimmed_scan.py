@@ -74,7 +74,9 @@ def test_narrow_weights(rng):
 @pytest.mark.parametrize("directions", [1, 2])
 def test_layers_on_top_of_each_other(directions, rng, tolerance):
     """In one kernel, packed all the way: a GRU, also on float32 inputs, whose outputs are float32 in between."""
-    layers = [[draw_params(rng, "gru_reset_after", width, H)] * directions for width in (D, directions * H)]
+    layers = [
+        [draw_params(rng, "gru_reset_after", width, H) for _ in range(directions)] for width in (D, directions * H)
+    ]
     states = [[draw_state(rng, "gru_reset_after", B, H) for _ in layer] for layer in layers]
     d_y = rng.normal(size=(T, B, directions * H))
 

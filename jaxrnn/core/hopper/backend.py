@@ -6,7 +6,7 @@ the gradients of weights and biases, sums over all steps; a batch that is no mul
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,12 +22,11 @@ from jaxrnn.core.hopper.packing import pack_weights
 from jaxrnn.core.hopper.plan import CELLS, ROWS, Plan, Sizes, fits, operand_dtype
 from jaxrnn.core.kernel import Kernel
 from jaxrnn.core.linear import matmul
-from jaxrnn.core.parameters import Params, State
+from jaxrnn.core.parameters import Layers, Params, State
 
 CAPABILITY = "9.0"
 MULTIPLE = 64  # of hidden units: the sizes that were compiled
 PRECISIONS = (None, "default", "high", "tensorfloat32")  # all of them TF32 on this GPU
-Layers = Sequence[Sequence[Any]]  # weights, or states, of each direction of each layer
 
 
 def why_not_here() -> str | None:
