@@ -1,4 +1,4 @@
-"""What is measured: one layer at one shape, with given lengths and precision."""
+"""The cases that are measured: one layer with a shape, lengths and a precision."""
 
 import json
 from functools import cache
@@ -12,16 +12,20 @@ IMDB_LENGTHS = Path(__file__).parent / "imdb_lengths.json"
 
 
 class Case(NamedTuple):
-    """One layer at one shape; the defaults are the reference application's.
+    """One layer with a shape, lengths and a precision; the defaults are those of the reference application.
 
     Attributes:
-      cell: "lstm", "gru" or "elman".
-      batch, time, features, hidden, layers: B, T, D, H, L.
-      directions: 1 or 2.
-      lengths: "full", all T; "bucketed", 0.93 T to T, as buckets leave them; "uniform", 1 to T; "imdb", those of B
-        reviews scaled so that the longest has T; or a share such as "0.5", of which every row is long, but for one
-        of T.
-      dtype: "float32" or "bfloat16", of the matrix products.
+      cell: The cell: "lstm", "gru" or "elman".
+      batch: B, the number of rows.
+      time: T, the number of steps.
+      features: D, the features of an input.
+      hidden: H, the features of the state.
+      layers: L, the number of layers.
+      directions: The number of directions, 1 or 2.
+      lengths: The lengths of the rows. "full": all T; "bucketed": 0.93 T to T, as in a bucket; "uniform": 1 to T;
+        "imdb": those of B reviews, scaled so that the longest is T; a fraction such as "0.5": one row has T and all
+        others have this fraction of T.
+      dtype: The precision of the matrix products: "float32" or "bfloat16".
     """
 
     cell: str = "lstm"
@@ -36,12 +40,12 @@ class Case(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Short, and unique among cases."""
+        """A short name, different for each case."""
         shape = f"B{self.batch} T{self.time} D{self.features} H{self.hidden} L{self.layers}x{self.directions}"
         return f"{self.cell} {shape} {self.lengths} {self.dtype}"
 
     def draw_lengths(self) -> np.ndarray:
-        """Valid steps of each row, `[batch]`, the longest being T."""
+        """Draws the number of valid steps of each row, int32 `[batch]`; the longest is T."""
         rng = np.random.default_rng(0)
         if self.lengths == "full":
             drawn = np.full(self.batch, self.time)
@@ -58,7 +62,7 @@ class Case(NamedTuple):
         return drawn.astype(np.int32)
 
     def draw_inputs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and a cotangent of the outputs, `[time, batch, features]`, zero past the lengths."""
+        """Draws inputs `[time, batch, features]` and a cotangent of the outputs, both zero past the lengths."""
         rng = np.random.default_rng(1)
         shape = self.time, self.batch
         x = rng.normal(size=(*shape, self.features)) * self.valid
@@ -67,22 +71,22 @@ class Case(NamedTuple):
 
     @property
     def valid(self) -> np.ndarray:
-        """The valid steps, booleans `[time, batch, 1]`."""
+        """Whether each step is valid, bool `[time, batch, 1]`."""
         return (np.arange(self.time)[:, None] < self.draw_lengths())[..., None]
 
     @property
     def valid_share(self) -> float:
-        """Sum of the lengths over B·T."""
+        """The fraction of steps that are valid: the sum of the lengths over B·T."""
         return float(self.draw_lengths().mean() / self.time)
 
     @property
     def layer_widths(self) -> list[int]:
-        """Width of each layer's input."""
+        """The features of each layer's input."""
         return [self.features] + [self.directions * self.hidden] * (self.layers - 1)
 
     @property
     def forward_flops(self) -> float:
-        """Floating-point operations of the forward pass's matrix products over the valid steps; backward: twice."""
+        """Floating-point operations of the forward matrix products over the valid steps; backward has twice as many."""
         columns = GATES[self.cell] * self.hidden
         per_step = sum(2 * columns * (width + self.hidden) * self.directions for width in self.layer_widths)
         return per_step * float(self.draw_lengths().sum())
@@ -96,7 +100,7 @@ def _imdb_histogram() -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_imdb_lengths(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Numbers of tokens of `count` reviews, drawn from the histogram of the real ones."""
+    """Draws the numbers of tokens of `count` reviews from the histogram of real reviews."""
     starts, shares = _imdb_histogram()
     width = starts[1] - starts[0]
     return 1 + rng.choice(starts, count, p=shares) + rng.integers(0, width, count)

@@ -1,4 +1,4 @@
-"""What a measurement was made with, to be kept beside its numbers."""
+"""Describes the machine and the software of a measurement, which is stored with its numbers."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-# Settings from outside that change how fast things run.
+# Environment variables that influence the speed, by their names or the beginnings of their names.
 VARIABLES = (
     "GLIBC_TUNABLES",
     "MALLOC_",
@@ -29,14 +29,14 @@ VARIABLES = (
 
 
 def command_line() -> str:
-    """How this process was started: `python -m benchmarks.NAME ...`, with PATH for paths of this machine alone."""
+    """Returns the command of this process, `python -m benchmarks.NAME ...`, with PATH for each absolute path."""
     module = Path(sys.argv[0]).stem
     words = [re.sub(r"(^|=)/.*", r"\1PATH", word) for word in sys.argv[1:]]
     return " ".join([f"python -m benchmarks.{module}", *words])
 
 
 def environment(command: str) -> dict[str, Any]:
-    """Command, date, commit, device, threads, variables and versions."""
+    """Returns command, date, commit, device, threads, environment variables and versions."""
     versions = {}
     for name in ("jax", "jaxlib", "flax", "numpy", "torch", "keras", "optax"):
         try:
@@ -59,7 +59,7 @@ def environment(command: str) -> dict[str, Any]:
 
 
 def _threads() -> dict[str, int]:
-    """Cores that this process may run on, and the threads that PyTorch takes if it is loaded."""
+    """Returns the cores that this process may use, and the threads of PyTorch if it is imported."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch = sys.modules.get("torch")
     return {"usable cores": usable} | ({"PyTorch": torch.get_num_threads()} if torch else {})

@@ -1,4 +1,4 @@
-"""How time and memory grow: with T, B, H, the layers, and the share of padding."""
+"""Measures how time and memory grow with T, B, H, the number of layers and the fraction of padding."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,18 +30,18 @@ def measure(
     seconds: float,
     with_memory: bool = True,
 ) -> dict[str, Any]:
-    """Forward and all gradients while one thing grows; all values take turns.
+    """Measures the forward pass with all gradients while one quantity grows. All values take turns.
 
     Args:
-      axis: a field of `Case`; with "lengths" it is the share of valid steps that grows.
-      base: everything else.
-      values: of the axis; None means those of `SWEEPS`.
-      peers: which libraries.
-      seconds: that the turns may take.
-      with_memory: also the peak memory, each in a process of its own.
+      axis: The field of `Case` that grows; for "lengths" the fraction of valid steps grows.
+      base: The other fields.
+      values: The values of the field. None: those of `SWEEPS`.
+      peers: The names of the libraries.
+      seconds: The time limit for the turns.
+      with_memory: Whether the peak memory is measured too, each in its own process.
 
     Returns:
-      By peer, points {"x", "seconds", "mib"}, and the exponents of time and memory over x.
+      For each library the points {"x", "seconds", "mib"}, and the exponents of time and memory over x.
     """
     cases = [base._replace(**{axis: value}) for value in values or SWEEPS[axis]]
     grown = [case.valid_share if axis == "lengths" else getattr(case, axis) for case in cases]
@@ -66,24 +66,29 @@ def measure(
 
 
 def exponents(points: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Least squares on logarithms of time and memory over x; None where something was not measured."""
+    """Fits the exponents of time and memory by least squares on logarithms; None where a value was not measured."""
     x = [point["x"] for point in points]
     columns = {"seconds": [point["seconds"]["median"] for point in points], "mib": [point["mib"] for point in points]}
     return {name: fit(x, y) if all(v is not None and v > 0 for v in y) else None for name, y in columns.items()}
 
 
 def fit(x: Sequence[float], y: Sequence[float]) -> float:
-    """The exponent p of y = c·x^p."""
+    """Returns the exponent p of y = c·x^p."""
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
 def measure_padding(case: Case, *, kinds: Sequence[str] = KINDS, seconds: float) -> dict[str, Any]:
-    """Our layer with other lengths, over what it takes when all rows are full, times the share of valid steps.
+    """Measures the cost of padding: our layer's time over (its time with full rows times the fraction of valid steps).
 
-    1 would be a layer that spends nothing on padding.
+    A layer that spends no time on padding has the value 1.
+
+    Args:
+      case: The layer.
+      kinds: The values of `Case.lengths`, "full" among them.
+      seconds: The time limit for the turns of one pass.
     """
     cases = {kind: case._replace(lengths=kind) for kind in kinds}
-    runners = {kind: make_runners(each, ["jaxrnn"])[0]["jaxrnn"] for kind, each in cases.items()}
+    runners = {kind: make_runners(with_kind, ["jaxrnn"])[0]["jaxrnn"] for kind, with_kind in cases.items()}
     passes = {}
     for name in PASSES:
         taken = in_turns({kind: getattr(runner, name) for kind, runner in runners.items()}, seconds=seconds)
@@ -91,5 +96,5 @@ def measure_padding(case: Case, *, kinds: Sequence[str] = KINDS, seconds: float)
             kind: summary([t / (full * cases[kind].valid_share) for t, full in zip(turns, taken["full"], strict=False)])
             for kind, turns in taken.items()
         }
-    shares = {kind: each.valid_share for kind, each in cases.items()}
+    shares = {kind: with_kind.valid_share for kind, with_kind in cases.items()}
     return {"case": case._asdict(), "valid_share": shares, "passes": passes}

@@ -1,4 +1,4 @@
-"""Processes that run one after the other, or a few at once, each on cores of its own."""
+"""Runs processes one after another, or a few at a time on separate cores."""
 
 import os
 import subprocess
@@ -13,12 +13,12 @@ POLL_SECONDS = 0.2
 def run_all(
     commands: Mapping[str, Sequence[str]], *, at_once: int, logs: Path
 ) -> Generator[tuple[str, int], None, None]:
-    """Runs all commands, in their order; whoever stops asking stops them.
+    """Runs commands in their order. Closing the generator terminates those that are running.
 
     Args:
-      commands: by name.
-      at_once: how many run at a time; the cores of this process are divided between them.
-      logs: folder that receives what each writes, added to `NAME.log`.
+      commands: The commands, by name.
+      at_once: The number of commands that run at a time; the cores of this process are divided among them.
+      logs: The folder of the log files; the output of each command is appended to `NAME.log`.
 
     Yields:
       The name of each and its exit status, as soon as it ends.
@@ -41,20 +41,20 @@ def run_all(
                 time.sleep(POLL_SECONDS)
     finally:
         for process, _ in running.values():
-            process.terminate()  # a trainer saves what it has
+            process.terminate()  # on this signal the trainer saves
         for process, _ in running.values():
             process.wait()
 
 
 def _start(command: Sequence[str], cores: set[int], log: Path) -> subprocess.Popen:
     with log.open("ab") as file, _on(cores):
-        # In a session of its own, so that Ctrl-C does not reach it too: of two signals a trainer ends without saving.
+        # Its own session, so that Ctrl-C does not reach it as well: a trainer that receives two signals ends unsaved.
         return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
 
 
 @contextmanager
 def _on(cores: set[int]) -> Iterator[None]:
-    """What is started in here may use these cores alone, from its first instruction; none: all of this process's."""
+    """While entered, processes that are started may use only these cores; an empty set means all of this process."""
     if not cores:
         yield
         return
@@ -67,7 +67,7 @@ def _on(cores: set[int]) -> Iterator[None]:
 
 
 def _shares(count: int) -> list[set[int]]:
-    """The cores of this process, dealt out; one share is all of them, also where there is no such call, as on macOS."""
+    """Divides the cores of this process into sets. One set is empty and means all, as macOS lacks the system call."""
     if count == 1:
         return [set()]
     cores = sorted(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""The layer against its peers: outputs and gradients checked equal, then timed in turns."""
+"""Compares our layer with those of other libraries: checks outputs and gradients, then times them in turns."""
 
 import importlib.util
 import time
@@ -17,7 +17,7 @@ from benchmarks.peers.runner import CannotServeError
 from benchmarks.timing import compared, in_turns
 
 PASSES = ("forward", "train")
-NARROWEST = 1e-4  # what bfloat16 products change at least, of the largest output
+NARROWEST = 1e-4  # the least relative change of the outputs that bfloat16 products cause
 
 
 def measure(
@@ -28,22 +28,21 @@ def measure(
     seconds: float,
     with_products: bool = True,
 ) -> dict[str, Any]:
-    """One case.
+    """Measures one case.
 
     Args:
-      case: what is run.
-      peers: which of `PEERS` and `VARIANTS`, ours first.
-      passes: "forward", "train" (forward and all gradients), or both.
-      seconds: that the turns of one pass may take; the first turns are made in any case.
-
-      with_products: also time the matrix products alone.
+      case: The case.
+      peers: The names of libraries in `PEERS` and `VARIANTS`, ours first.
+      passes: The passes: "forward", "train" (forward and all gradients), or both.
+      seconds: The time limit for the turns of one pass; a few turns are made in any case.
+      with_products: Whether the matrix products alone are timed too.
 
     Returns:
-      For each pass, `seconds` by peer and `ratios` to ours by peer; compile times; differences; who was absent and why;
-      and what the matrix products alone take.
+      For each pass the seconds of each library and their ratios to ours, the compile times, the differences, the absent
+      libraries with the reasons, and the seconds of the matrix products alone.
 
     Raises:
-      WrongOutputError: a library computes other numbers.
+      WrongOutputError: A library computes other numbers.
     """
     runners, absent = make_runners(case, peers)
     differences, first = _check(case, runners, absent, passes)
@@ -67,7 +66,7 @@ def measure(
 
 
 def make_runners(case: Case, peers: Iterable[str]) -> tuple[dict[str, Runner], dict[str, str]]:
-    """The peers that are here and can serve the case; of the others, the reason."""
+    """Returns runners of the libraries that can serve the case, and for each of the others the reason why it cannot."""
     runners, absent = {}, {}
     for name in peers:
         peer = (PEERS | VARIANTS)[name]
@@ -84,9 +83,13 @@ def make_runners(case: Case, peers: Iterable[str]) -> tuple[dict[str, Runner], d
 def _check(
     case: Case, runners: dict[str, Runner], absent: dict[str, str], passes: Iterable[str]
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
-    """The differences by peer and pass, and the seconds of these first calls by pass and peer.
+    """Checks the numbers of all runners.
 
-    Takes out those that only claim to compute in bfloat16, and variants of ours that compute other numbers.
+    Runners that compute in float32 although bfloat16 is asked for, and variants of ours that compute other numbers, are
+    moved from `runners` to `absent`.
+
+    Returns:
+      The differences by library and pass, and the seconds of these first calls by pass and library.
     """
     precision = set_precision() if case.dtype == "float32" else case.dtype
     ours: dict[str, dict[str, np.ndarray]] = {}
@@ -100,21 +103,21 @@ def _check(
             absent[name] = "computes in float32 when asked for bfloat16"
             del runners[name]
             continue
-        found = {"forward": {"outputs": y}}
+        results = {"forward": {"outputs": y}}
         if "train" in passes:
             gradients, seconds["train"][name] = _timed(runner.train)
-            found["train"] = runner.gradients(gradients)
-        ours = ours or found
+            results["train"] = runner.gradients(gradients)
+        ours = ours or results
         if name == "PyTorch padded" and case.lengths != "full" and case.directions == 2:
             continue
         try:
             differences[name] = {
-                key: check(f"{case.name}: {name}", found[key], ours[key], precision=precision) for key in found
+                key: check(f"{case.name}: {name}", results[key], ours[key], precision=precision) for key in results
             }
         except WrongOutputError as error:
             if name not in VARIANTS:
                 raise
-            absent[name] = str(error)  # nobody gets it unless by name: it is not timed, and the others are
+            absent[name] = str(error)  # a variant runs only if it is named, so the others are timed without it
             del runners[name]
     return differences, seconds
 

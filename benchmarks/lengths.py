@@ -1,4 +1,4 @@
-"""Makes `imdb_lengths.json`, the histogram of the lengths of IMDB's training reviews: numbers, no texts.
+"""Writes `imdb_lengths.json`, the histogram of the lengths of IMDB's training reviews; it contains no texts.
 
 python -m benchmarks.lengths FOLDER_OF_IMDB
 """
@@ -16,7 +16,7 @@ BIN = 10
 
 
 def main() -> None:
-    """Counts spaCy's tokens of each training review."""
+    """Counts the spaCy tokens of each training review and writes the histogram."""
     corpus = load_corpus(sys.argv[1], validation_fraction=0.3, test_fraction=0.2, seed=42)
     texts = corpus.splits["train"].texts + corpus.splits["validation"].texts
     lengths = np.array([len(tokens) for tokens in tokenize(texts, cache_dir=Path("~/.cache/jaxrnn").expanduser())])

@@ -1,9 +1,9 @@
-"""Memory and time of the gradient over a long sequence, whole and in chunks that are run again.
+"""Measures memory and time of the gradient over a long sequence, at once and in chunks that are recomputed.
 
     python -m benchmarks.long_sequence [--out FILE.json]
 
-A GRU with H 64 over T 100,000 steps of B 4, D 16: loss and all gradients. Each way runs in a process of its own, whose
-peak resident memory is the measurement; that of a process that only makes the inputs is taken off.
+Loss and all gradients of a GRU with H 64 over T 100,000 steps of B 4, D 16. Each variant runs in its own process and is
+measured by that process's peak resident memory, less that of a process that only creates the inputs.
 """
 
 import argparse
@@ -20,7 +20,11 @@ CHUNKS = {"inputs only": 0, "whole": None, "chunks of 1000": 1000, "chunks of 31
 
 
 def measure(chunk: int | None) -> dict[str, float]:
-    """Seconds of a gradient after the first, and the process's peak memory in MiB; 0: only make the inputs."""
+    """Measures the seconds of the second gradient and the peak memory of this process in MiB.
+
+    Args:
+      chunk: The number of steps in a chunk. None: the sequence is not divided. 0: only the inputs are created.
+    """
     import jax
     import jax.numpy as jnp
     from flax import nnx
@@ -44,9 +48,15 @@ def measure(chunk: int | None) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures each way in its own process, prints a table, and writes the JSON."""
+    """Measures each variant in its own process, prints a table and writes the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "long_sequence.json")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(__file__).parent / "results" / "long_sequence.json",
+        metavar="FILE",
+        help="JSON file to write; default: benchmarks/results/long_sequence.json",
+    )
     parser.add_argument("--only", choices=CHUNKS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only:

@@ -1,17 +1,17 @@
-"""Tables and numbers in Markdown."""
+"""Formats tables and numbers as Markdown."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a table, with an empty one after it."""
+    """Returns the lines of a table and an empty line after it."""
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
 def duration(row: Mapping[str, Any]) -> str:
-    """A summary of seconds: median, and the quartiles in brackets."""
+    """Formats a summary of seconds: the median, and the quartiles in brackets."""
     if row["median"] >= 1:
         return f"{row['median']:.2f} s [{row['low']:.2f}-{row['high']:.2f}]"
     milli = {name: 1000 * row[name] for name in ("median", "low", "high")}
@@ -20,5 +20,5 @@ def duration(row: Mapping[str, Any]) -> str:
 
 
 def times(row: Mapping[str, Any]) -> str:
-    """A summary of ratios: median, and the quartiles in brackets."""
+    """Formats a summary of ratios: the median, and the quartiles in brackets."""
     return f"{row['median']:.2f} [{row['low']:.2f}-{row['high']:.2f}]"

@@ -1,6 +1,8 @@
-"""Peak memory of one pass of one library, in a process of its own: what lies beyond its weights and inputs.
+"""Measures the peak memory of one pass of one library beyond its weights and inputs, in a separate process.
 
-python -m benchmarks.memory CASE PEER PASS    (CASE as JSON; prints MiB, or null where it cannot be measured)
+`peak_mib` starts that process, which prints MiB, or null where the memory cannot be measured:
+
+    python -m benchmarks.memory CASE_AS_JSON PEER PASS
 """
 
 import ctypes
@@ -23,9 +25,17 @@ MIB = 2**20
 
 
 def peak_mib(case: Case, peer: str, name: str) -> float | None:
-    """MiB that the pass `name` ("forward" or "train") takes at its peak; None where the system does not tell."""
+    """Returns the peak memory of a pass in MiB; None where the system does not report it.
+
+    Args:
+      case: The layer.
+      peer: The name of a library in `PEERS`.
+      name: The pass, "forward" or "train".
+    """
     command = [sys.executable, "-m", "benchmarks.memory", json.dumps(case._asdict()), peer, name]
-    variables = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # beside a process that holds its part
+    variables = os.environ | {
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false"
+    }  # because the parent process has allocated memory too
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{case.name}, {peer}: {done.stderr.strip().splitlines()[-1]}")
@@ -38,8 +48,8 @@ def _measure(case: Case, peer: str, name: str) -> float | None:
     if device.on_gpu():
         return _on_gpu(run, peer)
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # what compiling left behind would be taken again unseen
-        RESET.write_text("5")  # the peak starts anew from here
+        ctypes.CDLL(None).malloc_trim(0)  # otherwise memory that compiling has freed would be used again unnoticed
+        RESET.write_text("5")  # resets the peak
         before = _status("VmRSS")
         run()
         return (_status("VmHWM") - before) / 1024
@@ -63,11 +73,11 @@ def _on_gpu(run: Callable[[], Any], peer: str) -> float:
 
 
 def _status(name: str) -> int:
-    """A line of the process's status, in KiB."""
-    found = re.search(rf"{name}:\s+(\d+)", STATUS.read_text())
-    if found is None:
+    """Reads a value in KiB from this process's status file."""
+    match = re.search(rf"{name}:\s+(\d+)", STATUS.read_text())
+    if match is None:
         raise OSError(f"{STATUS}: expected a line {name}")
-    return int(found[1])
+    return int(match[1])
 
 
 if __name__ == "__main__":

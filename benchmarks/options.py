@@ -1,10 +1,10 @@
-"""What each option of the layer costs: compile time and time of a training step, against the plain layer.
+"""Measures what each option of the layer costs: the compile time and the time of a training step.
 
     python -m benchmarks.options --out FOLDER
 
-Writes FOLDER/options.json, which the report of that folder takes in. A 3-layer bidirectional LSTM, B 32, T 128, D 64,
-H 128, lengths 64 to 128: loss and all gradients, under jit. Every configuration is compiled three times with the caches
-cleared, and steps take turns.
+Writes FOLDER/options.json, which the report of that folder includes. A step is the loss and all gradients, under jit,
+of a 3-layer bidirectional LSTM with B 32, T 128, D 64, H 128 and lengths from 64 to 128. Every configuration is
+compiled three times with cleared caches, and the steps take turns.
 """
 
 import argparse
@@ -46,7 +46,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 
 def training_step(case: Case, options: dict[str, Any]) -> tuple[Any, tuple]:
-    """A jitted `(weights, key, x, lengths) -> (loss, gradients)` and its arguments."""
+    """Returns a jitted function `(weights, key, x, lengths) -> (loss, gradients)` and its arguments."""
     layer = nn.LSTM(
         case.features,
         case.hidden,
@@ -74,10 +74,20 @@ def training_step(case: Case, options: dict[str, Any]) -> tuple[Any, tuple]:
 
 
 def measure(case: Case, names: Sequence[str], *, compilations: int = 3, seconds: float = 30) -> dict[str, Any]:
-    """By configuration: seconds to compile, seconds of a step, and a step's ratio to the plain one."""
+    """Measures configurations of the layer.
+
+    Args:
+      case: The shape of the layer.
+      names: Keys of `CONFIGURATIONS`, "plain" first.
+      compilations: How often each is compiled.
+      seconds: The time limit for the turns.
+
+    Returns:
+      For each configuration the seconds of a compilation and of a step, and the ratio of a step to the plain one.
+    """
     compile_seconds: dict[str, list[float]] = {name: [] for name in names}
     steps: dict[str, Callable[[], Any]] = {}
-    for _ in range(compilations):  # each in its turn, so that what else the machine does falls on all alike
+    for _ in range(compilations):  # in turns, so that other load on the machine affects all alike
         for name in names:
             jax.clear_caches()
             step, arguments = training_step(case, CONFIGURATIONS[name])
@@ -85,21 +95,21 @@ def measure(case: Case, names: Sequence[str], *, compilations: int = 3, seconds:
             compiled = step.lower(*arguments).compile()
             compile_seconds[name].append(time.perf_counter() - start)
             steps[name] = lambda compiled=compiled, arguments=arguments: jax.block_until_ready(compiled(*arguments))
-    found = compared(in_turns(steps, seconds=seconds))
+    timings = compared(in_turns(steps, seconds=seconds))
     return {
         name: {
             "compile_seconds": summary(compile_seconds[name]),
-            "step_seconds": found["seconds"][name],
-            "step_ratio": found["ratios"].get(name),
+            "step_seconds": timings["seconds"][name],
+            "step_ratio": timings["ratios"].get(name),
         }
         for name in names
     }
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures all configurations and writes the JSON."""
+    """Measures all configurations and writes the JSON; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="receives options.json")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder that receives options.json")
     folder = parser.parse_args(arguments).out
     folder.mkdir(parents=True, exist_ok=True)
     rows = measure(CASE, list(CONFIGURATIONS))

@@ -1,4 +1,4 @@
-"""What is gained by leaving out the rows that have ended: on the reference layer, lengths by lengths.
+"""Measures what the reference layer gains by skipping rows that have ended, for several kinds of lengths.
 
 python -m benchmarks.padding
 """
@@ -16,12 +16,18 @@ LENGTHS = ("uniform", "imdb", "full")
 
 
 def main() -> None:
-    """Prints a table, and writes the JSON."""
+    """Prints a table and writes the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20, help="that the turns of one pass may take")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--lengths", nargs="+", default=LENGTHS, choices=LENGTHS)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "padding.json")
+    parser.add_argument("--seconds", type=float, default=20, help="time limit for the turns of one pass")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="precision")
+    parser.add_argument("--lengths", nargs="+", default=LENGTHS, choices=LENGTHS, help="kinds of lengths")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(__file__).parent / "results" / "padding.json",
+        metavar="FILE",
+        help="JSON file to write; default: benchmarks/results/padding.json",
+    )
     arguments = parser.parse_args()
     rows = []
     print("| lengths | valid | pass | " + " | ".join(PEERS) + " |\n|---|---|---|" + "---|" * len(PEERS))

@@ -1,4 +1,4 @@
-"""Plots of a result, as PNG files."""
+"""Draws plots of a result as PNG files."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ Result = dict[str, Any]
 
 
 def draw_all(result: Result, folder: Path) -> list[str]:
-    """Draws what the result has; the names of the files."""
+    """Draws the parts that the result has; returns the names of the files."""
     parts = result["parts"]
     names = []
     if "layer" in parts:
@@ -22,8 +22,10 @@ def draw_all(result: Result, folder: Path) -> list[str]:
 
 
 def _layer(rows: list[Result], folder: Path) -> str:
-    """How many times our time each library takes, by case."""
-    peers = list(dict.fromkeys(name for row in rows for found in row["passes"].values() for name in found["ratios"]))
+    """Draws the ratio of each library's time to ours, by case."""
+    peers = list(
+        dict.fromkeys(name for row in rows for timings in row["passes"].values() for name in timings["ratios"])
+    )
     figure, axes = plt.subplots(1, len(PASSES), figsize=(13, 1.5 + 0.6 * len(rows)), sharey=True, squeeze=False)
     for axis, (key, title) in zip(axes[0], PASSES.items(), strict=True):
         for k, name in enumerate(peers):
@@ -47,13 +49,13 @@ def _layer(rows: list[Result], folder: Path) -> str:
 
 
 def _growth(rows: list[Result], folder: Path) -> str:
-    """Time, and memory below it, over each axis."""
+    """Draws time over each axis, and memory below it."""
     figure, axes = plt.subplots(2, len(rows), figsize=(3.2 * len(rows), 5.5), squeeze=False)
     for k, row in enumerate(rows):
-        for peer, found in row["peers"].items():
-            x = [point["x"] for point in found["points"]]
-            axes[0, k].loglog(x, [point["seconds"]["median"] for point in found["points"]], "o-", label=peer)
-            mib = [point["mib"] for point in found["points"]]
+        for peer, growth in row["peers"].items():
+            x = [point["x"] for point in growth["points"]]
+            axes[0, k].loglog(x, [point["seconds"]["median"] for point in growth["points"]], "o-", label=peer)
+            mib = [point["mib"] for point in growth["points"]]
             if all(value is not None for value in mib):
                 axes[1, k].plot(x, mib, "o-")
         axes[1, k].set_xlabel("valid share" if row["axis"] == "lengths" else row["axis"])

@@ -1,4 +1,4 @@
-"""The reference application as it is written in PyTorch: the same model, loss, clipping and optimiser as ours."""
+"""The reference application in PyTorch: the same model, loss, gradient clipping and optimiser as ours."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +12,7 @@ from jaxrnn.data import Batch, Vocabulary
 
 
 class Classifier(nn.Module):
-    """Embedding, 2-layer bidirectional LSTM, the two final states, one logit."""
+    """An embedding, a bidirectional LSTM, and a linear layer from its two final states to one logit."""
 
     def __init__(self, config: Config, num_tokens: int, *, packed: bool):
         super().__init__()
@@ -26,7 +26,15 @@ class Classifier(nn.Module):
         self.packed = packed
 
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Logits `[batch]` of tokens `[time, batch]`; lengths on the CPU, each at least 1."""
+        """Computes the logits.
+
+        Args:
+          tokens: Token numbers, `[time, batch]`.
+          lengths: Tokens of each text, on the CPU and at least 1, `[batch]`.
+
+        Returns:
+          The logits, `[batch]`.
+        """
         x = self.dropout(self.embedding(tokens))
         if self.packed:
             x = pack_padded_sequence(x, lengths, enforce_sorted=False)
@@ -35,7 +43,7 @@ class Classifier(nn.Module):
 
 
 class Program:
-    """A classifier and how it is trained."""
+    """A classifier with its optimiser."""
 
     def __init__(self, config: Config, weights: dict[str, Any], *, packed: bool, device: str):
         self.model = Classifier(config, len(weights["embedding.weight"]), packed=packed)
@@ -46,14 +54,14 @@ class Program:
         self.max_grad_norm = config.optim.max_grad_norm
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean cross-entropy, and the logits."""
+        """Returns the mean cross-entropy and the logits of a batch."""
         tokens = torch.from_numpy(batch.tokens.T).to(self.device, torch.long)
         logits = self.model(tokens, torch.from_numpy(batch.lengths).long())
         labels = torch.from_numpy(batch.labels).to(self.device, torch.float32)
         return nn.functional.binary_cross_entropy_with_logits(logits, labels), logits
 
     def train(self, batches: Iterable[Batch]) -> float:
-        """One step for each batch; the sum of the losses, each of which is read, as a program that shows them does."""
+        """Trains one step per batch; returns the sum of the losses, each of which is read as if it were printed."""
         self.model.train()
         total = 0.0
         for batch in batches:
@@ -67,10 +75,10 @@ class Program:
         return total
 
     def gradients(self, batch: Batch) -> dict[str, Any]:
-        """Logits and the gradient of each weight by name, without dropout."""
+        """Returns the logits and the gradient of each weight by name, without dropout."""
         self.model.eval()
         self.model.zero_grad()
         loss, logits = self.loss(batch)
         loss.backward()
-        found = {name: weight.grad for name, weight in self.model.named_parameters()} | {"logits": logits.detach()}
-        return {name: value.cpu().numpy() for name, value in found.items() if value is not None}
+        arrays = {name: weight.grad for name, weight in self.model.named_parameters()} | {"logits": logits.detach()}
+        return {name: value.cpu().numpy() for name, value in arrays.items() if value is not None}

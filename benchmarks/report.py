@@ -1,8 +1,8 @@
-"""Makes tables and plots of a measurement: FOLDER/REPORT.md and PNG files, from its JSON alone.
+"""Writes tables and plots of a measurement, FOLDER/REPORT.md and PNG files, from its JSON files alone.
 
     python -m benchmarks.report FOLDER [--readme]
 
---readme also puts the tables into benchmarks/README.md, between its two marks.
+With --readme the tables are also written to benchmarks/README.md, between its two marks.
 """
 
 import argparse
@@ -26,8 +26,10 @@ BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 def main(arguments: Sequence[str]) -> int:
     """Writes the report; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="holds result.json, and options.json if measured")
-    parser.add_argument("--readme", action="store_true", help="put the tables into benchmarks/README.md")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="folder with result.json and, if there is one, options.json"
+    )
+    parser.add_argument("--readme", action="store_true", help="also write the tables to benchmarks/README.md")
     options = parser.parse_args(arguments)
     if not (options.folder / "result.json").exists():
         parser.error(f"{options.folder}: expected a folder with result.json, as benchmarks.run writes it")
@@ -47,14 +49,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """The result, with that of the options beside it."""
+    """Reads the result and, if there is one, that of the options."""
     result = json.loads((folder / "result.json").read_text())
     options = folder / "options.json"
     return result | ({"options": json.loads(options.read_text())["rows"]} if options.exists() else {})
 
 
 def report(result: dict[str, Any]) -> list[str]:
-    """The lines of the report, without pictures."""
+    """Returns the lines of the report, without plots."""
     lines = [*header(result), *targets_section(result)]
     for part, section in SECTIONS.items():
         if part in result["parts"]:

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of what several seeds gave."""
+"""Computes and formats the mean and standard deviation over several seeds."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, standard deviation of a sample (None: there is one value), and the values themselves."""
+    """Returns the mean, the sample standard deviation (None for a single value) and the values."""
     return {
         "mean": statistics.mean(values),
         "standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
@@ -15,7 +15,7 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
 
 def show(row: dict[str, Any], *, scale: float = 1, digits: int = 2, sign: bool = False) -> str:
-    """Mean ± standard deviation, both times `scale`."""
+    """Formats mean ± standard deviation, both multiplied by `scale`."""
     mean = f"{scale * row['mean']:{'+' if sign else ''}.{digits}f}"
     deviation = row["standard_deviation"]
     return mean if deviation is None else f"{mean} ± {scale * deviation:.{digits}f}"

@@ -1,6 +1,9 @@
-"""How long it takes to begin: imports, the first step without and with JAX's compilation cache, and all compilations.
+"""Measures the start: imports, the first step with and without JAX's compilation cache, and the compilations.
 
-python -m benchmarks.start first-step CACHE_FOLDER TIME | compilations NUM_REVIEWS    (run by `measure`)
+`measure` runs these commands:
+
+    python -m benchmarks.start first-step CACHE_FOLDER TIME
+    python -m benchmarks.start compilations NUM_REVIEWS
 """
 
 import json
@@ -18,12 +21,12 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 def measure(*, repeats: int = 2, steps: int = 256, num_reviews: int = 17_497) -> dict[str, Any]:
-    """Each in a process of its own.
+    """Measures each part in its own process.
 
     Args:
-      repeats: processes for each import, of which the fastest counts: the first reads the disk.
-      steps: T of the first step's batch.
-      num_reviews: texts of the epoch whose compilations are counted.
+      repeats: The number of processes for each import. The fastest counts, because the first one reads the disk.
+      steps: T of the batch in the first step.
+      num_reviews: The number of texts in the epoch whose compilations are counted.
     """
     imports = {name: min(_run("-c", IMPORT.format(name)) for _ in range(repeats)) for name in MODULES}
     with tempfile.TemporaryDirectory() as cache:
@@ -43,7 +46,7 @@ def _run(*arguments: str) -> Any:
 
 
 def first_step(cache: str, steps: int) -> float:
-    """Seconds from the imported program to the end of the reference application's first step."""
+    """Returns the seconds from the end of the imports to the end of the reference application's first step."""
     import jax
 
     from benchmarks.application import OurProgram, make_epoch
@@ -58,7 +61,7 @@ def first_step(cache: str, steps: int) -> float:
 
 
 def compilations(num_reviews: int) -> dict[str, int]:
-    """How often a step is compiled in an epoch and in the next. The model is small, the batches' shapes are real."""
+    """Counts the compilations in the first two epochs, with a small model and batches of the real shapes."""
     import jax
 
     from benchmarks.application import OurProgram, make_epoch

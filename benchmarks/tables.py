@@ -1,4 +1,4 @@
-"""The report's sections, as lines of Markdown, each from its part of the result."""
+"""Formats the sections of the report as lines of Markdown, each from a part of the result."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,13 +10,13 @@ Result = dict[str, Any]
 
 
 def header(result: Result) -> list[str]:
-    """What was run, where, with what."""
+    """The command, the machine and the software."""
     env = result["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in env["versions"].items())
     variables = ", ".join(f"`{name}={value}`" for name, value in env["variables"].items()) or "none"
     threads = ", ".join(f"{name} {count}" for name, count in env["threads"].items())
     rates = ", ".join(f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in result["matrix_rates"].items())
-    left_out = [f"Left out for want of time: {'; '.join(result['left_out'])}.", ""] if result["left_out"] else []
+    left_out = [f"Left out for lack of time: {'; '.join(result['left_out'])}.", ""] if result["left_out"] else []
     failed = [f"Failed: {name}: {message}" for name, message in result["failed"].items()]
     return [
         f"`{env['command']}`, {env['date']}, commit {env['commit']}, {result['seconds']:.0f} seconds.",
@@ -33,7 +33,7 @@ def header(result: Result) -> list[str]:
 
 
 def targets_section(result: Result) -> list[str]:
-    """Each target, and whether it is met."""
+    """Each target, its measured value, and whether it is met."""
     rows = [
         (
             target.name,
@@ -47,7 +47,7 @@ def targets_section(result: Result) -> list[str]:
 
 
 def layer_section(rows: list[Result], result: Result) -> list[str]:
-    """For each pass a table of times, and how many times ours; the limit; compile times; who was absent."""
+    """The times of each pass and their ratios to ours, the share of the limit, compile times, and absent libraries."""
     lines = ["## The layer", ""]
     for key, title in PASSES.items():
         measured = [row for row in rows if key in row["passes"]]
@@ -65,10 +65,10 @@ def layer_section(rows: list[Result], result: Result) -> list[str]:
 
 
 def _layer_row(row: Result, key: str, peers: list[str]) -> list[str]:
-    found = row["passes"][key]
+    timings = row["passes"][key]
     cells = [row["name"]]
     for name in peers:
-        seconds, ratio = found["seconds"].get(name), found["ratios"].get(name)
+        seconds, ratio = timings["seconds"].get(name), timings["ratios"].get(name)
         cells.append("" if seconds is None else duration(seconds) + (f", × {times(ratio)}" if ratio else ""))
     return cells
 
@@ -86,16 +86,16 @@ def _limit_row(row: Result, result: Result) -> list[str]:
 
 
 def _compile_row(row: Result, peers: list[str]) -> list[str]:
-    taken = [row["compile_seconds"].get(name, {}) for name in peers]
-    return [row["name"], *(" / ".join(f"{seconds:.1f} s" for seconds in each.values()) for each in taken)]
+    by_peer = [row["compile_seconds"].get(name, {}) for name in peers]
+    return [row["name"], *(" / ".join(f"{seconds:.1f} s" for seconds in by_pass.values()) for by_pass in by_peer)]
 
 
 def padding_section(rows: list[Result], result: Result) -> list[str]:
-    """What padding costs."""
+    """The cost of padding."""
     lines = [
         "## Padding",
         "",
-        "Time ÷ (the full batch's time × the share of valid steps): 1 spends nothing on padding.",
+        "Time ÷ (the full batch's time × the share of valid steps). A value of 1 means that padding costs no time.",
         "",
     ]
     for row in rows:
@@ -108,13 +108,13 @@ def padding_section(rows: list[Result], result: Result) -> list[str]:
 
 
 def application_section(rows: list[Result], result: Result) -> list[str]:
-    """Tokens a second of the reference application's training."""
+    """The tokens per second of the reference application's training."""
     lines = ["## The reference application's training", ""]
     for row in rows:
         shapes = ", ".join(f"{batch} × {time}" for batch, time in row["batches"])
         lines += [
             f"Batches of {shapes}; {row['source']}. The epoch is {row['batches_of_epoch']} batches, "
-            f"{row['tokens_of_epoch']:,} tokens; its time is that of the sample, by tokens.",
+            f"{row['tokens_of_epoch']:,} tokens; its time is extrapolated from the sample by the number of tokens.",
             "",
         ]
         programs = (
@@ -127,21 +127,21 @@ def application_section(rows: list[Result], result: Result) -> list[str]:
             )
             for name, rate in row["tokens_per_second"].items()
         )
-        lines += table(("", "tokens a second", "the sample", "× ours", "an epoch"), programs)
+        lines += table(("", "tokens per second", "sample", "× ours", "epoch"), programs)
         lines += [f"The input pipeline takes {100 * pipeline_share(row):.1f} % of the steps' time.", ""]
     return lines
 
 
 def growth_section(rows: list[Result], result: Result) -> list[str]:
-    """Time and memory of forward and all gradients at each point, and the exponents."""
+    """Time and memory of the forward pass with all gradients at each point, and the exponents."""
     lines = ["## Growth of forward and all gradients", ""]
     cells = []
     for row in rows:
         axis = "valid share" if row["axis"] == "lengths" else row["axis"]
-        for peer, found in row["peers"].items():
-            points = found["points"]
+        for peer, growth in row["peers"].items():
+            points = growth["points"]
             values = ", ".join(f"{p['x']:.4g}" for p in points)
-            exponents = {name: "" if e is None else f"{e:.2f}" for name, e in found["exponents"].items()}
+            exponents = {name: "" if e is None else f"{e:.2f}" for name, e in growth["exponents"].items()}
             memory = ", ".join("–" if p["mib"] is None else f"{p['mib']:.0f}" for p in points)
             cells.append(
                 (
@@ -157,7 +157,7 @@ def growth_section(rows: list[Result], result: Result) -> list[str]:
 
 
 def memory_section(rows: list[Result], result: Result) -> list[str]:
-    """Peak memory of a pass beyond weights and inputs."""
+    """The peak memory of each pass beyond weights and inputs."""
     cells = (
         (row["name"], row["peer"], *("–" if m is None else f"{m:.0f} MiB" for m in row["mib"].values())) for row in rows
     )
@@ -165,7 +165,7 @@ def memory_section(rows: list[Result], result: Result) -> list[str]:
 
 
 def start_section(rows: list[Result], result: Result) -> list[str]:
-    """Imports, the first step, compilations."""
+    """The times of imports and of the first step, and the number of compilations."""
     lines = ["## Start", ""]
     for row in rows:
         cells = [(f"`import {name}`", f"{seconds:.2f} s") for name, seconds in row["import_seconds"].items()]
@@ -182,7 +182,7 @@ def start_section(rows: list[Result], result: Result) -> list[str]:
 
 
 def options_section(rows: Mapping[str, Result]) -> list[str]:
-    """What each option of the layer costs."""
+    """The cost of each option of the layer."""
     plain = rows["plain"]
     cells = [
         (
@@ -198,7 +198,7 @@ def options_section(rows: Mapping[str, Result]) -> list[str]:
 
 
 def scans_section(rows: list[Result], result: Result) -> list[str]:
-    """Ways to run the scan, against the default."""
+    """The times of other ways to run the scan, compared with the default."""
     lines = ["## Ways to run the scan", ""]
     for key, title in PASSES.items():
         peers = list(dict.fromkeys(name for row in rows for name in row["passes"][key]["seconds"]))

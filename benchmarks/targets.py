@@ -1,4 +1,4 @@
-"""The targets, each with what was measured: met or missed."""
+"""The performance targets, and whether the measured values meet them."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -11,24 +11,32 @@ Result = dict[str, Any]
 
 
 class Target(NamedTuple):
-    """One number that was promised."""
+    """A bound on one measured number.
+
+    Attributes:
+      name: What is measured.
+      bound: The bound.
+      measured: The measured value; None if this run did not measure it.
+      at_least: Whether the bound is a lower one; if not, it is an upper one.
+      unit: The unit of both numbers.
+    """
 
     name: str
     bound: float
-    measured: float | None  # None: not in this run
-    at_least: bool = True  # or at most
+    measured: float | None
+    at_least: bool = True
     unit: str = "×"
 
     @property
     def verdict(self) -> str:
-        """In a word."""
+        """One of "met", "missed" and "not measured"."""
         if self.measured is None:
             return "not measured"
         return "met" if (self.measured >= self.bound) == self.at_least or self.measured == self.bound else "missed"
 
 
 def targets(result: Result) -> list[Target]:
-    """All of them, in the order they were set."""
+    """Returns all targets."""
     return [*_against_peers(result), *_limit(result), *_padding(result), *_application(result), *_options(result)]
 
 
@@ -58,11 +66,13 @@ def _limit(result: Result) -> Iterator[Target]:
 
 
 def share_of_limit(result: Result, row: Result, key: str) -> dict[str, float]:
-    """Our FLOP/s in a pass over the rate of large products, and over what the same products take alone."""
+    """Returns our FLOP/s in a pass relative to those of large products, and to those of the same products alone."""
     seconds = row["passes"][key]["seconds"]["jaxrnn"]["median"]
     flops = row["forward_flops"] * (1 if key == "forward" else 3)
     shares = {"large": flops / seconds / result["matrix_rates"][row["case"]["dtype"]]}
-    if row["product_seconds"] is not None:  # of padded arrays: of them the valid share counts, as in the operations
+    if (
+        row["product_seconds"] is not None
+    ):  # products of padded arrays, of which only the valid share counts as operations
         shares["same shapes"] = row["valid_share"] * row["product_seconds"][key] / seconds
     return shares
 
@@ -83,13 +93,13 @@ def _application(result: Result) -> Iterator[Target]:
     rows = [row for row in result["parts"].get("application", []) if row["hidden"] == REFERENCE.hidden]
     for peer, bound in (("PyTorch packed", 12.0), ("PyTorch padded", 1.0)):
         measured = _found(lambda row, peer=peer: row["ratios"][peer]["median"], rows)
-        yield Target(f"reference application, tokens a second over {peer}'s", bound, measured)
+        yield Target(f"reference application, tokens per second over {peer}'s", bound, measured)
     measured = _found(lambda row: 100 * pipeline_share(row), rows)
     yield Target("reference application, the input pipeline's share of a step", 3, measured, at_least=False, unit="%")
 
 
 def pipeline_share(row: Result) -> float:
-    """Time to make the batches over the time of their steps."""
+    """Returns the time to build the batches over the time of their steps."""
     return row["ratios"]["the input pipeline alone"]["median"]
 
 
@@ -105,7 +115,7 @@ def _rows(result: Result, case: Case) -> list[Result]:
 
 
 def _found(of: Callable[[Result], float], rows: list[Result]) -> float | None:
-    """The number in the first row that has it."""
+    """Returns the number of the first row that has it; None if there is none."""
     for row in rows:
         try:
             return of(row)

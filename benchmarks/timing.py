@@ -1,8 +1,8 @@
-"""Time of several functions that take turns, so that what else the machine does falls on all alike.
+"""Times several functions that take turns, so that other load on the machine affects all of them alike.
 
-In a turn each is called twice, and the second call counts. On the first falls what another library left behind in
-memory and caches, which nobody meets in a loop of such calls (2 Zen 4 cores: up to 20 % of our forward pass after
-PyTorch's).
+In a turn each function is called twice, and the second call is timed. The first call pays for the state in which
+another library left memory and caches, which does not occur when one function is called in a loop (up to 20 % of our
+forward pass after PyTorch's, on 2 Zen 4 cores).
 """
 
 import time
@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-Summary = dict[str, Any]  # median, low and high (the quartiles), and the turns themselves
+Summary = dict[str, Any]  # "median", "low" and "high" (the quartiles), and "turns" (the values)
 
-WARM_UP_CALLS, WARM_UP_SECONDS = 3, 1.0  # a GPU's command buffers are recorded on the second call
+WARM_UP_CALLS, WARM_UP_SECONDS = 3, 1.0  # a GPU records its command buffers in the second call
 MAX_TURNS = 100
 
 
 def timed(function: Callable[[], Any]) -> float:
-    """Seconds of one call; the function returns when its work is done."""
+    """Returns the seconds of one call of a function that returns when its work is done."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
@@ -31,18 +31,18 @@ def in_turns(
     min_turns: int = 3,
     first: Mapping[str, float] | None = None,
 ) -> dict[str, list[float]]:
-    """Times every function once a turn, in another order each turn, after warming up.
+    """Warms up all functions and times each once per turn, in a different order in each turn.
 
     Args:
-      functions: by name; each returns when its work is done.
-      seconds: turns go on until this much time has passed.
-      min_turns: and at least this many were made. A function that takes longer than `seconds` by itself sits out after
-        the second turn.
-      first: seconds of a call that was made before, by name. What is slow by it is not warmed up again, and called
-        once a turn.
+      functions: The functions, by name; each returns when its work is done.
+      seconds: The time after which there are no further turns. A function that takes longer than this by itself takes
+        part in the first two turns only, and is called once per turn.
+      min_turns: The least number of turns.
+      first: The seconds of an earlier call, by name. None: there was none. A function that was slow in it is not warmed
+        up.
 
     Returns:
-      By name: the seconds of each turn, from the first on.
+      The seconds of each turn in order, by name.
     """
     slow = {name for name, taken in (first or {}).items() if taken > max(seconds, WARM_UP_SECONDS)}
     slow |= {name for name, function in functions.items() if name not in slow and _warm_up(function) > seconds}
@@ -61,7 +61,7 @@ def in_turns(
 
 
 def _warm_up(function: Callable[[], Any]) -> float:
-    """Calls it a few times, a slow one once; the seconds of the last call."""
+    """Calls a function a few times, or once if it is slow; returns the seconds of the last call."""
     taken: list[float] = []
     while len(taken) < WARM_UP_CALLS and sum(taken) < WARM_UP_SECONDS:
         taken.append(timed(function))
@@ -69,16 +69,16 @@ def _warm_up(function: Callable[[], Any]) -> float:
 
 
 def summary(values: Sequence[float]) -> Summary:
-    """Median and quartiles."""
+    """Returns the median and the quartiles."""
     low, median, high = np.percentile(values, [25, 50, 75])
     return {"median": float(median), "low": float(low), "high": float(high), "turns": list(values)}
 
 
 def compared(taken: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Summary]]:
-    """Seconds of all, and how many times the first's time each takes: of each turn, the ratio, of these the median."""
+    """Summarises the seconds of each function, and the ratios of its time to the first function's in each turn."""
     first = next(iter(taken.values()))
     ratios = {
-        name: [theirs / ours for theirs, ours in zip(turns, first, strict=False)]  # a slow one has fewer turns
+        name: [theirs / ours for theirs, ours in zip(turns, first, strict=False)]  # a slow function has fewer turns
         for name, turns in list(taken.items())[1:]
     }
     return {

@@ -1,9 +1,9 @@
-"""The plain layer in two checkouts of this repository: compile time and time of a training step.
+"""Compares the plain layer in two checkouts of this repository: compile time and time of a training step.
 
     python -m benchmarks.versions OLD_CHECKOUT [--out FILE.json]
 
-Each measurement is a process of its own, which imports one checkout; the two take turns. A bidirectional LSTM with no
-option but its width and depth: loss and all gradients, under jit.
+Each measurement is a process that imports one checkout; the two take turns. A step is the loss and all gradients, under
+jit, of a bidirectional LSTM without options.
 """
 
 import argparse
@@ -26,7 +26,7 @@ CASES = {  # batch, time, features, hidden, layers, dtype
 
 
 def measure(case: str) -> dict[str, float]:
-    """Seconds of compiling, and the median of a few steps, with the jaxrnn that is on the path."""
+    """Measures the compile time and the median time of a few steps with the jaxrnn that Python imports."""
     import jax
     import jax.numpy as jnp
     from flax import nnx
@@ -55,7 +55,7 @@ def measure(case: str) -> dict[str, float]:
 
 
 def measured_in(checkout: Path, case: str) -> dict[str, float]:
-    """`measure` in a process of its own, with that checkout's jaxrnn."""
+    """Runs `measure` in its own process with the jaxrnn of a checkout."""
     command = [sys.executable, __file__, "--only", case]
     path = {"PYTHONPATH": str(checkout.resolve())}
     done = subprocess.run(command, cwd=checkout, env=os.environ | path, check=True, capture_output=True, text=True)
@@ -63,10 +63,16 @@ def measured_in(checkout: Path, case: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures both in turns, prints a table, and writes the JSON."""
+    """Measures both in turns, prints a table and writes the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("old", type=Path, nargs="?", help="a checkout of an earlier commit")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "versions.json")
+    parser.add_argument("old", type=Path, nargs="?", help="checkout of an earlier commit")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=ROOT / "benchmarks" / "results" / "versions.json",
+        metavar="FILE",
+        help="JSON file to write; default: benchmarks/results/versions.json",
+    )
     parser.add_argument("--only", choices=CASES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only:

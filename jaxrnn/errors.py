@@ -1,8 +1,9 @@
-"""The one exception that the command lines turn into a line of text and exit status 2."""
+"""The exception that the commands report as one line of text with exit status 2."""
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used.
+    """Something that the user gave on a command line or in a file cannot be used.
 
-    The message is one line: which key, argument or file, what was expected, what came, what to do.
+    The message is one line. It names the key, argument or file, and says what was expected, what was found and what to
+    do.
     """

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and are on the disk before anything relies on them."""
+"""Files that are written completely or not at all, and that are on the disk before anything relies on them."""
 
 import os
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from jaxrnn.errors import InputError
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """A path to write to, beside `file`, that takes its place at the end; after an error `file` is as it was.
+    """Yields a temporary path to write to, which replaces `file` at the end; after an error `file` is unchanged.
 
     Raises:
-      InputError: it cannot be written, as on a full disk.
+      InputError: The file cannot be written, for example because the disk is full.
     """
     temporary = file.with_name(f".{file.name}.tmp")
     try:
-        temporary.unlink(missing_ok=True)  # if it is a link, nothing is written through it
+        temporary.unlink(missing_ok=True)  # a link here would redirect the write to its target
         yield temporary
         to_disk(temporary)
         os.replace(temporary, file)
@@ -29,7 +29,7 @@ def replacing(file: Path) -> Iterator[Path]:
 
 
 def to_disk(path: Path) -> None:
-    """Waits until what was written to a file, or the names in a folder, would survive a loss of power."""
+    """Waits until the content of a file, or the names in a folder, are on the disk and survive a loss of power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -38,5 +38,5 @@ def to_disk(path: Path) -> None:
 
 
 def expand_user(path: str) -> Path:
-    """The path with a leading ~ replaced; the home of an unknown user stays as it is written."""
+    """Replaces a leading `~` or `~user` by the home folder; an unknown user is left as it is written."""
     return Path(os.path.expanduser(path))

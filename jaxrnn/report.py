@@ -1,72 +1,66 @@
 """A run on a page: `python -m jaxrnn.report RUN_DIR [--data SOURCE] [--split validation] [--out FILE]`."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from jaxrnn import build
-from jaxrnn.analysis import most_confident_mistakes
-from jaxrnn.command_line import ArgumentParser, run
-from jaxrnn.config import Config, load_config
-from jaxrnn.data import Examples
+from jaxrnn import applications
+from jaxrnn.applications import Trained
+from jaxrnn.config import ArgumentParser, RunConfig, run
 from jaxrnn.errors import InputError
-from jaxrnn.explain import explain
-from jaxrnn.tasks import class_probabilities
-from jaxrnn.training import RunFolder, format_duration
-from jaxrnn.views import Answers, Mistake, Report, report_page
+from jaxrnn.training import RunFolder, Sums, format_duration
+from jaxrnn.views import Curve, Report, Section, report_page
 
-NUM_MISTAKES = 10
-CLOSE = 1e-3  # of a loss to the recorded one: other hardware rounds otherwise
+CLOSE = 1e-3  # relative distance of a loss from the recorded one that another machine's rounding explains
 
 
 def main(arguments: Sequence[str]) -> int:
     """Writes the report; returns the exit status."""
     parser = ArgumentParser(
         prog="python -m jaxrnn.report",
-        description="Writes one page of HTML: curves of a run, and the answers of its best checkpoint so far.",
+        description="Writes one page of HTML: the curves of a run, and what its best checkpoint so far answers.",
     )
     parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="folder of a training run, complete or not")
     parser.add_argument(
         "--data",
         metavar="SOURCE",
-        help="where the run's data are, if not where its config says; split as in training",
+        help="where the run's data are, if they are no longer where its config says; they are split as in training",
     )
     parser.add_argument(
         "--split",
         choices=("validation", "test"),
         default="validation",
-        help="default: %(default)s; test only once the run is complete",
+        help="split whose answers are shown, test only once the run is complete; default: %(default)s",
     )
-    parser.add_argument("--out", metavar="FILE", type=Path, help="default: report.html in RUN_DIR")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="file to write; default: report.html in RUN_DIR")
     options = parser.parse_intermixed_args(arguments)
 
     logging.getLogger("jaxrnn").setLevel(logging.WARNING)
     folder = RunFolder.open(options.run_dir)
-    config, result, records = load_config(folder.config, []), folder.read_result(), folder.read_metrics()
+    config, result, records = applications.load_config(folder.config, []), folder.read_result(), folder.read_metrics()
     if options.split == "test" and result is None:
         raise InputError(
             f"--split test: {folder.path} is not complete, and the test split is not looked at before; "
             "leave --split out"
         )
-    if options.data is not None:
-        config = replace(config, data=replace(config.data, source=options.data))
-    classifier = answers = None
+    trained, sums, sections = None, None, []
     if any(record["split"] == "validation" for record in records):
-        classifier = build.load_classifier(folder.path)
-        answers = _answers(classifier, _load_examples(config, classifier, options.split), options.split)
-    best_step = classifier and classifier.best_step
+        trained = applications.load(folder.path)
+        sums, sections = _answers(trained, options.data, options.split)
+    application = applications.get(config.task)
+    metrics = application.task(config, trained.assets).metrics if trained else {}
     report = Report(
         name=folder.path.resolve().name,
-        model=_describe_model(config),
-        notes=_notes(records, result, answers, best_step),
-        facts=_facts(config, result, answers, best_step, folder),
+        model=application.describe(config),
+        notes=_notes(records, result, sums, options.split, trained),
+        figures=_figures(trained, sums, options.split),
+        facts=_facts(config, result, sums, options.split, trained, folder),
         records=records,
-        best_step=best_step,
-        answers=answers,
+        curves=[Curve(name, metric.unit, metric.log_scale) for name, metric in metrics.items()] or [Curve("loss")],
+        best_step=trained.best_step if trained else None,
+        sections=sections,
         config=folder.config.read_text(encoding="utf-8"),
     )
     file = options.out or folder.report
@@ -75,82 +69,87 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _load_examples(config: Config, classifier: build.Classifier, split: str) -> Examples:
+def _answers(trained: Trained, source: str | None, split: str) -> tuple[Sums, Sequence[Section]]:
+    """What the model measures on a split, and the application's own part of the report."""
+    config = trained.config
+    if source is not None:
+        config = replace(config, data=replace(config.data, source=source))
     try:
-        corpus = build.build_corpus(config)
+        examples = trained.application.examples(config, trained.assets, None, split)
     except InputError as error:
-        raise InputError(f"{error}; if the data are elsewhere now, give --data SOURCE") from error
-    if corpus.label_names != classifier.label_names:
-        raise InputError(
-            f"data.source {config.data.source!r}: has the classes {', '.join(corpus.label_names)}, and the run "
-            f"{', '.join(classifier.label_names)}; give the run's own data by --data SOURCE"
-        )
-    return corpus.splits[split]
-
-
-def _answers(classifier: build.Classifier, examples: Examples, split: str) -> Answers:
-    tokens = classifier.tokenize(examples.texts)
-    evaluation = classifier.evaluate_tokens(tokens, examples.labels)
-    probabilities = np.asarray(class_probabilities(evaluation.logits))
-    worst = most_confident_mistakes(probabilities, examples.labels, count=NUM_MISTAKES)
-    explanations = explain(classifier, [examples.texts[number] for number in worst])
-    right_labels = [classifier.label_names[examples.labels[number]] for number in worst]
-    return Answers(
-        split=split,
-        label_names=classifier.label_names,
-        labels=examples.labels,
-        probabilities=probabilities,
-        lengths=np.array([len(text) for text in tokens]),
-        loss=evaluation.totals.mean_loss,
-        mistakes=list(map(Mistake, right_labels, explanations)),
-    )
+        hint = "" if source else "; if the data are elsewhere now, give --data SOURCE"
+        raise InputError(f"{error}{hint}") from error
+    evaluation = trained.evaluate(examples)
+    return evaluation.sums, trained.application.report(trained, examples, evaluation)
 
 
 def _notes(
-    records: Sequence[dict[str, Any]], result: dict[str, Any] | None, answers: Answers | None, best_step: int | None
+    records: Sequence[Mapping[str, Any]],
+    result: Mapping[str, Any] | None,
+    sums: Sums | None,
+    split: str,
+    trained: Trained | None,
 ) -> list[str]:
     """What the reader should know before the numbers."""
     notes = []
     if result is None:
         reached = max((record["step"] for record in records), default=0)
-        notes.append(f"This run is not complete: it has reached step {reached:,}, and all of this may still change.")
-    if answers is None:
+        notes.append(
+            f"This run is not complete: it has reached step {reached:,}, and everything here may still change."
+        )
+    if trained is None or sums is None:
         notes.append("There is no checkpoint yet: the first comes with the first validation.")
         return notes
-    recorded = [record["loss"] for record in records if (record["split"], record["step"]) == ("validation", best_step)]
-    if answers.split == "test" and result is not None:
+    task = trained.application.task(trained.config, trained.assets)
+    here = task.metrics["loss"].of(sums)
+    at_best = [each for each in records if (each["split"], each["step"]) == ("validation", trained.best_step)]
+    recorded = [each["loss"] for each in at_best]
+    if split == "test" and result is not None:
         recorded = [result["test_loss"]]
-    if recorded and abs(recorded[-1] - answers.loss) > CLOSE * abs(recorded[-1]):
+    if recorded and abs(recorded[-1] - here) > CLOSE * abs(recorded[-1]):
         notes.append(
-            f"The run recorded a {answers.split} loss of {recorded[-1]:.4f} with these weights, and here it is "
-            f"{answers.loss:.4f}: these are not the data that it was trained and validated on."
+            f"The run recorded a {split} loss of {recorded[-1]:.4f} with these weights, and here it is {here:.4f}: "
+            "these are not the data that it was trained and validated on."
         )
-    if answers.split == "validation":
-        notes.append("The checkpoint was chosen on these validation texts: expect a little less on new ones.")
+    if split == "validation":
+        notes.append("The checkpoint was chosen on this validation split: expect slightly worse numbers on new data.")
     return notes
 
 
+def _figures(trained: Trained | None, sums: Sums | None, split: str) -> list[tuple[str, str]]:
+    """The metrics of the split, in large type."""
+    if trained is None or sums is None:
+        return []
+    task = trained.application.task(trained.config, trained.assets)
+    values = task.measure(sums)
+    units = {name: f", {task.metrics[name].unit}" if task.metrics[name].unit == "nats" else "" for name in values}
+    figures = [(task.metrics[name].show(value), f"{split} {name}{units[name]}") for name, value in values.items()]
+    return [*figures, (f"{sums['count']:,}", task.unit)]
+
+
 def _facts(
-    config: Config,
-    result: dict[str, Any] | None,
-    answers: Answers | None,
-    best_step: int | None,
+    config: RunConfig,
+    result: Mapping[str, Any] | None,
+    sums: Sums | None,
+    split: str,
+    trained: Trained | None,
     folder: RunFolder,
 ) -> list[tuple[str, str]]:
     """What was run, on what, for how long."""
-    facts = [("Data", config.data.source)]
-    if answers is not None:
+    facts = [("Task", config.task), ("Data", config.data.source)]
+    if trained is not None and sums is not None:
+        task = trained.application.task(config, trained.assets)
         facts += [
-            ("Split", f"{answers.split}, {len(answers.labels):,} texts in {len(answers.label_names)} classes"),
-            ("Checkpoint", f"step {best_step:,}, the lowest validation loss"),
+            ("Split", f"{split}, {sums['count']:,} {task.unit}"),
+            ("Checkpoint", f"step {trained.best_step:,}, the best validation {task.select}"),
         ]
+        if result is not None:
+            tested = {name: result.get(f"test_{name}") for name in task.metrics}
+            shown = [f"{name} {task.metrics[name].show(value)}" for name, value in tested.items() if value is not None]
+            facts.append(("Test, once", f"{', '.join(shown)}, at the end of the run"))
     if result is not None:
         versions = {"Python": result["python"]} | result["packages"]
         facts += [
-            (
-                "Test, once",
-                f"{100 * result['test_accuracy']:.2f} % of {result['test_examples']:,} texts, at the run's end",
-            ),
             ("Parameters", f"{result['num_parameters']:,}"),
             (
                 "Training",
@@ -159,18 +158,6 @@ def _facts(
             ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
         ]
     return [*facts, ("Seed", str(config.seed)), ("Again", f"python -m jaxrnn.train {folder.config} run_dir=NEW")]
-
-
-def _describe_model(config: Config) -> str:
-    model = config.model
-    cell = {"lstm": "LSTM", "gru": "GRU", "elman": "Elman network"}[model.cell]
-    layers = "1 layer" if model.num_layers == 1 else f"{model.num_layers} layers"
-    directions = "Bidirectional" if model.bidirectional else "Unidirectional"
-    pooling = model.pooling if isinstance(model.pooling, str) else ", ".join(model.pooling)
-    return (
-        f"{directions} {cell}: {layers}, {model.hidden} hidden units, {pooling} pooling, "
-        f"word vectors of {model.embedding} numbers"
-    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Trains a text classifier or a language model: `python -m jaxrnn.train [CONFIG.toml] [key=value ...]`."""
+"""Trains a model: `python -m jaxrnn.train [CONFIG.toml] [key=value ...]`."""
 
 import argparse
 import importlib.metadata
@@ -6,7 +6,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -15,37 +15,34 @@ from typing import Any
 
 import jax
 
-from jaxrnn import __version__, build
-from jaxrnn.applications import APPLICATIONS
-from jaxrnn.command_line import ArgumentParser, run
-from jaxrnn.config import Config, describe_keys, differences, load_config, to_toml
-from jaxrnn.data import Vocabulary
+from jaxrnn import __version__, applications
+from jaxrnn.applications import Application, Prepared, bucketed, build_network, network_shapes
+from jaxrnn.config import ArgumentParser, RunConfig, Schema, describe_keys, differences, run, to_toml
 from jaxrnn.errors import InputError
 from jaxrnn.files import expand_user
-from jaxrnn.memory import check_memory, copies_in_training
-from jaxrnn.models import num_parameters
-from jaxrnn.pretrained import load_pretrained
-from jaxrnn.seeds import train_seeds
 from jaxrnn.training import (
     Checkpoints,
     Devices,
     Events,
     Interrupted,
     Meter,
-    Perturbations,
+    Optimizer,
     Position,
     Profile,
     RunFolder,
+    SplitModel,
     Trainer,
     TrainState,
+    check_memory,
     describe,
     fit,
     make_evaluate,
+    make_optimizer,
     make_train_step,
     processes,
     rehearse,
     resume,
-    split_model,
+    train_seeds,
 )
 
 # Settings that may differ when a run goes on: they do not change its numbers.
@@ -63,6 +60,7 @@ WITHOUT_EFFECT = (
 def main(arguments: Sequence[str]) -> int:
     """Trains a run, or goes on with one that was stopped; returns the exit status."""
     config, is_dry_run = _parse(arguments)
+    application = applications.get(config.task)
     processes.connect(
         coordinator=config.devices.coordinator,
         num_processes=config.devices.num_processes,
@@ -76,22 +74,19 @@ def main(arguments: Sequence[str]) -> int:
         if is_dry_run:
             config = replace(config, run_dir=stack.enter_context(TemporaryDirectory()))
 
-        def train_one(config: Config) -> int:
+        def train_one(config: RunConfig) -> int:
             with _open_folder(config) as folder:
-                return _train(config, folder, is_dry_run=is_dry_run)
+                return _train(application, config, folder, is_dry_run=is_dry_run)
 
         if config.train.seeds == 1 or is_dry_run:
             return train_one(config)
-        folder = stack.enter_context(_open_folder(config))
-        _compare_config(folder, config)
-        return train_seeds(config, folder, train_one)
+        return _train_seeds(config, stack.enter_context(_open_folder(config)), train_one)
 
 
-def _train(config: Config, folder: RunFolder, *, is_dry_run: bool) -> int:
+def _train(application: Application[Any, Any], config: RunConfig, folder: RunFolder, *, is_dry_run: bool) -> int:
     start = time.monotonic()
     meter = Meter()
-    devices = build.build_devices(config)
-    environment = _environment(devices)
+    devices = _devices(config)
     _compare_config(folder, config)
     is_complete = folder.result.exists()
     processes.wait_for_all("the folder is read")
@@ -99,45 +94,34 @@ def _train(config: Config, folder: RunFolder, *, is_dry_run: bool) -> int:
         print(f"{folder.path}: this run is complete (see {folder.result}); for another, choose another run_dir")
         return 0
 
-    # Text to batches of token numbers. What differs between a classifier and a language model is in `application`.
-    application = APPLICATIONS[config.task]
-    task = application.build_task(config)
-    pretrained = load_pretrained(config)
-    data = application.build_data(config, devices, known=pretrained.vocabulary, keep_tokens=not is_dry_run)
-    num_steps = build.count_steps(config, data.train)
+    # 1. The data: examples as arrays, and the assets that were learnt from them.
+    data = application.prepare(config, keep_cache=not is_dry_run)
+    train = application.train_batches(config, data.assets, data.train, devices)
+    validation, test = (bucketed(config, examples, devices) for examples in (data.validation, data.test))
+    num_steps = _count_steps(config, train.num_batches)
     seconds_preparing = time.monotonic() - start
 
-    # The model, taken apart into parameters and a pure function of them, and the optimiser.
-    num_tokens, num_ngrams = len(data.vocabulary), len(data.vocabulary.ngrams)
-    check_memory(config, num_tokens=num_tokens, num_ngrams=num_ngrams, copies=copies_in_training(config))
-    network = application.build_model(config, data)
-    model = split_model(network)
-    optimizer = build.build_optimizer(config, num_steps=num_steps)
+    # 2. The network, taken apart into parameters and a pure function of them; the task; the optimiser.
+    optimizer = _optimizer(config, num_steps, network_shapes(application, config, data.assets))
+    model = build_network(application, config, data.assets)
+    task = application.task(config, data.assets)
 
-    # The run's folder gets its files once all of the input has been read.
-    parameters = build.with_vectors(config, model.parameters, data.vocabulary)
-    parameters = build.with_ratios(parameters, data)
-    parameters = devices.put(pretrained.put_into(parameters, data.vocabulary))
-    carry = task.initial_carry(network, data.train.shapes[0][0])
-    first = devices.put(TrainState.initial(parameters, optimizer.transformation, carry))
+    # 3. The first state. The run's folder gets its files once all of the input has been read.
+    parameters = application.start(config, data.assets, model.parameters)
+    carry = task.initial_carry(model.merge(parameters, model.rest), train.batch_size)
+    first = _put(TrainState.initial(parameters, optimizer.transformation, carry), model, devices)
     if processes.is_first():
         _describe_or_compare(folder, config, data)
     processes.wait_for_all("the folder is written")
 
-    # Training, from the start or from the latest checkpoint.
+    # 4. Training, from the first state or from the latest checkpoint.
     trainer = Trainer(
         task=task,
-        train_step=make_train_step(
-            model,
-            optimizer.transformation,
-            config.seed,
-            devices=devices,
-            task=task,
-            perturbations=Perturbations(config.optim.adversarial, config.optim.virtual_adversarial),
-        ),
-        evaluate=make_evaluate(model, devices=devices, task=task),
-        train=data.train,
-        validation=data.validation,
+        train_step=make_train_step(model, optimizer.transformation, config.seed, task=task, devices=devices),
+        evaluate=make_evaluate(model, task=task, devices=devices),
+        train=train,
+        validation=validation,
+        validation_examples=data.validation,
         folder=folder,
         checkpoints=Checkpoints(
             folder.checkpoints, num_kept=config.train.keep_checkpoints, on_disk_first=folder.metrics
@@ -154,67 +138,130 @@ def _train(config: Config, folder: RunFolder, *, is_dry_run: bool) -> int:
     try:
         with processes.ending_together():
             if is_dry_run:
-                plan = rehearse(trainer, first, devices, num_parameters=num_parameters(network))
-                print("\n".join(plan))
+                print("\n".join(rehearse(trainer, first, devices, num_parameters=model.num_parameters)))
                 return 0
             state, position = resume(trainer, like=first) or (first, Position())
             trainer = _observed(trainer, config, step=int(state.step))
             position = fit(trainer, state, position)
-            parameters, best_step = trainer.checkpoints.restore_best(parameters)
+            parameters, best_step = trainer.checkpoints.restore_best(like=first.parameters)
     except Interrupted as interrupted:
         print(f"stopped by {interrupted}; everything is saved, and the same command goes on from here")
         return interrupted.exit_status
     finally:
         trainer.close()
 
-    # The best checkpoint on the test split: once, at the end.
+    # 5. The best checkpoint on the test split: once, at the end.
     with meter.timing("evaluation"):
-        test = trainer.evaluate(parameters, data.test.in_order()).totals
+        sums = trainer.evaluate(parameters, test.in_order(), data.test if task.score else None).sums
     summary = meter.summary()
     result = {
-        **{f"test_{name}": value for name, value in task.metrics(test).items()},
-        f"test_{task.unit}": test.examples,
-        "validation_loss": position.best_loss,
+        **{f"test_{name}": value for name, value in task.measure(sums).items()},
+        f"test_{task.unit}": sums["count"],
+        f"validation_{task.select}": position.best,
         "best_step": best_step,
         "skipped_steps": position.skipped,
-        "num_parameters": num_parameters(network),
+        "num_parameters": model.num_parameters,
         "seconds_preparing": round(seconds_preparing, 1),
         "seconds_training": round(position.seconds, 1),
         "last_start": summary,
-        **environment,
+        **_environment(devices),
     }
     if processes.is_first():
         folder.write_json(folder.result, result)
     print(describe(summary))
-    print(f"test {task.describe(test)} ({test.examples:,} {task.unit})")
+    print(f"test {task.describe(sums)} ({sums['count']:,} {task.unit})")
     print(f"best step {best_step}; everything is in {folder.path}")
     return 0
 
 
-def _parse(arguments: Sequence[str]) -> tuple[Config, bool]:
+def _parse(arguments: Sequence[str]) -> tuple[Any, bool]:
     parser = ArgumentParser(
         prog="python -m jaxrnn.train",
         usage="%(prog)s [CONFIG.toml] [key=value ...] [--dry-run]",
-        description="Trains a text classifier or a language model. Without CONFIG.toml: the quickstart, which needs no "
-        "download.",
-        epilog=f"keys:\n{describe_keys()}",
+        description="Trains a model. Without CONFIG.toml: the quickstart, which needs no download.",
+        epilog=_describe_settings(arguments) if {"-h", "--help"} & {*arguments} else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("arguments", nargs="*", metavar="CONFIG.toml | key=value", help="a config, then changes to it")
-    parser.add_argument("--dry-run", action="store_true", help="build everything, take one step, save, print the plan")
+    parser.add_argument(
+        "arguments", nargs="*", metavar="CONFIG.toml | key=value", help="a config file, then changes to its settings"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="build everything, take one step, save it, and print the plan"
+    )
     options = parser.parse_intermixed_args(arguments)
     words = options.arguments
     path, overrides = (Path(words[0]), words[1:]) if words and "=" not in words[0] else (None, words)
-    return load_config(path, overrides), options.dry_run
+    return applications.load_config(path, overrides), options.dry_run
 
 
-def _open_folder(config: Config) -> AbstractContextManager[RunFolder]:
+def _describe_settings(arguments: Sequence[str]) -> str:
+    """The settings of the task that the arguments name, for `--help`."""
+    words = [word for word in arguments if not word.startswith("-")]
+    tables = Schema.parse_file(Path(words[0])) if words and "=" not in words[0] else {}
+    named = [word.partition("=")[2] for word in words if word.startswith("task=")]
+    task = (named or [str(tables.get("task", applications.DEFAULT))])[-1]
+    others = ", ".join(f"task={name}" for name in applications.REGISTRY if name != task)
+    keys = describe_keys(applications.get(task).config)
+    return f"settings of task={task} (those of the other tasks: add {others}):\n{keys}"
+
+
+def _open_folder(config: RunConfig) -> AbstractContextManager[RunFolder]:
     path = expand_user(config.run_dir)
     return RunFolder.create(path) if processes.is_first() else nullcontext(RunFolder(path))
 
 
-def _observed(trainer: Trainer, config: Config, *, step: int) -> Trainer:
-    """With events and a profile, where they are asked for."""
+def _devices(config: RunConfig) -> Devices:
+    devices = config.devices
+    try:
+        return Devices.of(devices.per_process, model_parallel=devices.model_parallel, divide=devices.divide)
+    except ValueError as error:
+        raise InputError(f"devices.{error}") from error
+
+
+def _put(state: TrainState, model: SplitModel, devices: Devices) -> TrainState:
+    try:
+        return state.put(model, devices)
+    except ValueError as error:
+        raise InputError(f"devices.{error}") from error
+
+
+def _count_steps(config: RunConfig, num_batches: int) -> int:
+    """Steps of the whole run, unless it stops early."""
+    num_steps = config.train.epochs * num_batches
+    return num_steps if config.train.max_steps is None else min(num_steps, config.train.max_steps)
+
+
+def _optimizer(config: RunConfig, num_steps: int, shapes: SplitModel) -> Optimizer:
+    """The optimiser, once it is certain that its state, the parameters and their gradient fit into memory."""
+    optim = config.optim
+    try:
+        optimizer = make_optimizer(
+            rule=optim.optimizer,
+            learning_rate=optim.learning_rate,
+            num_steps=num_steps,
+            kinds=shapes.kinds,
+            schedule=optim.schedule,
+            warmup_steps=optim.warmup_steps,
+            plateau_patience=optim.plateau_patience,
+            plateau_factor=optim.plateau_factor,
+            momentum=optim.momentum,
+            weight_decay=optim.weight_decay,
+            decay_embedding=optim.decay_embedding,
+            max_grad_norm=optim.max_grad_norm,
+            accumulate_steps=optim.accumulate_steps,
+            ema_decay=optim.ema_decay,
+            average_epochs=optim.average_epochs,
+        )
+    except ValueError as error:
+        raise InputError(f"optim.{error}") from error
+    state = jax.eval_shape(optimizer.transformation.init, shapes.parameters)
+    gradient = shapes.parameters
+    check_memory((shapes.parameters, gradient, state), num_parameters=shapes.num_parameters, purpose="training")
+    return optimizer
+
+
+def _observed(trainer: Trainer, config: RunConfig, *, step: int) -> Trainer:
+    """The trainer with events and a profile, where they are asked for."""
     if not processes.is_first():
         return trainer
     path, steps = trainer.folder.path, config.train.profile_steps
@@ -224,12 +271,14 @@ def _observed(trainer: Trainer, config: Config, *, step: int) -> Trainer:
     )
 
 
-def _compare_config(folder: RunFolder, config: Config) -> None:
+def _compare_config(folder: RunFolder, config: RunConfig) -> None:
     if not folder.config.exists():
         return
-    earlier = load_config(folder.config, [])
-    # More seeds may be asked for later, or fewer; one alone has no folders below.
-    free = WITHOUT_EFFECT + ("train.seeds:",) * (min(earlier.train.seeds, config.train.seeds) > 1)
+    folder.read_description()
+    earlier = applications.load_config(folder.config, [])
+    free = WITHOUT_EFFECT
+    if min(earlier.train.seeds, config.train.seeds) > 1:  # one seed alone has no folders below it
+        free += ("train.seeds:",)
     different = [line for line in differences(earlier, config) if not line.startswith(free)]
     if different:
         raise InputError(
@@ -238,14 +287,37 @@ def _compare_config(folder: RunFolder, config: Config) -> None:
         )
 
 
-def _describe_or_compare(folder: RunFolder, config: Config, data: build.Data) -> None:
+def _describe_or_compare(folder: RunFolder, config: RunConfig, data: Prepared[Any]) -> None:
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    fingerprints = {split: examples.fingerprint for split, examples in splits.items()}
     if not folder.config.exists():
-        if data.label_names:
-            folder.write_json(folder.labels, data.label_names)
-        data.vocabulary.save(folder.vocabulary)
+        folder.describe(fingerprints)
+        data.assets.save(folder.path)
         folder.write_text(folder.config, to_toml(config))  # the last: it makes the folder that of a run
-    elif (Vocabulary.load(folder.vocabulary), folder.read_labels()) != (data.vocabulary, data.label_names):
-        raise InputError(f"run_dir {folder.path}: data.source has changed since this run began; choose another run_dir")
+        return
+    earlier = folder.read_description()
+    changed = [split for split, fingerprint in fingerprints.items() if earlier.get(split) != fingerprint]
+    if changed or type(data.assets).load(folder.path) != data.assets:
+        what = f"the {', '.join(changed)} examples of data.source" if changed else "data.source"
+        verb = "have" if changed else "has"
+        raise InputError(f"run_dir {folder.path}: {what} {verb} changed since this run began; choose another run_dir")
+
+
+def _train_seeds(config: RunConfig, folder: RunFolder, train: Callable[[RunConfig], int]) -> int:
+    """Trains all seeds of a run. Their split is the first seed's; initial weights, order and dropout differ."""
+    _compare_config(folder, config)
+    if processes.is_first():
+        folder.describe({})
+        folder.write_text(folder.config, to_toml(config))
+
+    def train_one(seed: int, path: Path) -> int:
+        data, one = replace(config.data, split_seed=config.split_seed), replace(config.train, seeds=1)
+        return train(replace(config, seed=seed, run_dir=str(path), data=data, train=one))
+
+    def show(name: str, value: float) -> str:
+        return f"{value:.0f} s" if name.startswith("seconds") else f"{value:.4f}"
+
+    return train_seeds(range(config.seed, config.seed + config.train.seeds), folder, train_one, show)
 
 
 def _environment(devices: Devices) -> dict[str, Any]:

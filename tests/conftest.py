@@ -1,5 +1,6 @@
 """Run-time type checks of every array's shape and dtype, and what several test folders share."""
 
+import logging
 import math
 import os
 
@@ -22,10 +23,51 @@ jax.config.update("jax_num_cpu_devices", 8)  # to shard over; everything else ru
 install_import_hook(["jaxrnn.core", "jaxrnn.nn", "jaxrnn.convert"], "beartype.beartype")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _drop_compiled_programs():
+    """JAX keeps every program that it compiled: without this a process of the whole suite grows to 6 GiB."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def rng():
     """NumPy randomness with a fixed seed."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def log(caplog, monkeypatch):
+    """What is logged, also where a command has set up the logger for a process of its own."""
+    monkeypatch.setattr(logging.getLogger("jaxrnn"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="jaxrnn")
+    return caplog
+
+
+@pytest.fixture(scope="module")
+def parity():
+    """The module of the tiny application, which is registered."""
+    import parity
+
+    from jaxrnn import applications
+
+    applications.register("parity", parity.APPLICATION)
+    yield parity
+    del applications.REGISTRY["parity"]
+
+
+@pytest.fixture(scope="module")
+def strings(tmp_path_factory):
+    """A folder with the strings of the tiny application."""
+    import parity
+
+    return parity.write_strings(tmp_path_factory.mktemp("strings"))
+
+
+@pytest.fixture(scope="module")
+def arguments(parity, strings):
+    """`arguments(run_dir, *settings)`: the words that train the tiny application."""
+    return lambda run_dir, *more: [*parity.SMALL, f"data.source={strings}", f"run_dir={run_dir}", *more]
 
 
 @pytest.fixture

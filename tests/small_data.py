@@ -1,11 +1,11 @@
-"""A small data set of two classes that tell apart by their words, and settings to train on it in seconds."""
+"""Texts of two classes that differ in their words, settings to train on them in seconds, and what two runs share."""
 
 import json
 
 import jax
 import numpy as np
 
-from jaxrnn import build
+from jaxrnn import applications
 
 WORDS = {"good": "fine warm clever lovely bright", "bad": "dull cold stupid dreary grey"}
 SMALL = [
@@ -32,18 +32,24 @@ def write_data(folder):
 
 
 def parameters_of(run_dir):
-    return build.load_classifier(run_dir).parameters
+    return applications.load(run_dir).parameters
 
 
 def metrics_of(run_dir):
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if "second" not in key} for line in lines]
+    return [without_times(line) for line in lines]
+
+
+def result_of(run_dir):
+    return json.loads((run_dir / "result.json").read_text())
+
+
+def without_times(record):
+    return {key: value for key, value in record.items() if "second" not in key and key != "last_start"}
 
 
 def assert_same_run(one, other):
     """Bit for bit, but for the times."""
     assert jax.tree.all(jax.tree.map(np.array_equal, parameters_of(one), parameters_of(other)))
     assert metrics_of(one) == metrics_of(other)
-    results = [json.loads((path / "result.json").read_text()) for path in (one, other)]
-    for key in ("test_loss", "test_accuracy", "validation_loss", "best_step"):
-        assert results[0][key] == results[1][key], key
+    assert without_times(result_of(one)) == without_times(result_of(other))

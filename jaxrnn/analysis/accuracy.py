@@ -1,18 +1,20 @@
-"""Where the right answers are, and the worst of the wrong ones."""
+"""Accuracy by length, intervals of accuracies, and the most confident mistakes."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-NORMAL_95 = 1.959964  # half the width of the standard normal's central 95 %
+NORMAL_95 = 1.959964  # 95 % of a standard normal variable is within this distance of 0
 
 
 def wilson_interval(num_right: int, count: int) -> tuple[float, float]:
-    """A 95 % interval of a share, which is never outside 0 to 1 (Wilson 1927, doi:10.1080/01621459.1927.10502953).
+    """Returns a 95 % confidence interval of a fraction, which is always within 0 and 1.
+
+    Source: Wilson 1927, doi:10.1080/01621459.1927.10502953.
 
     Args:
-      num_right: right answers.
-      count: answers, at least 1.
+      num_right: Number of correct answers.
+      count: Number of answers, at least 1.
 
     Example:
       >>> low, high = wilson_interval(9, 10)
@@ -26,7 +28,14 @@ def wilson_interval(num_right: int, count: int) -> tuple[float, float]:
 
 
 class AccuracyBin(NamedTuple):
-    """Examples of lengths from `shortest` to `longest`."""
+    """The examples with lengths from `shortest` to `longest`.
+
+    Attributes:
+      shortest: The shortest length in the bin.
+      longest: The longest length in the bin.
+      num_right: The number of correct answers.
+      num_examples: The number of examples.
+    """
 
     shortest: int
     longest: int
@@ -35,35 +44,35 @@ class AccuracyBin(NamedTuple):
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers, 0 to 1."""
+        """The fraction of correct answers, from 0 to 1."""
         return self.num_right / self.num_examples
 
 
 def accuracy_by_length(lengths: np.ndarray, right: np.ndarray, *, num_bins: int = 8) -> list[AccuracyBin]:
-    """Accuracy in bins of length that have about the same number of examples; equal lengths are in the same bin.
+    """Computes the accuracy in bins of length with about equally many examples; equal lengths share a bin.
 
     Args:
-      lengths: of each text, `[num_examples]`.
-      right: whether the answer is right, `[num_examples]`.
-      num_bins: bins, at most.
+      lengths: The length of each example, `[num_examples]`.
+      right: Whether each answer is correct, `[num_examples]`.
+      num_bins: The most bins to return.
     """
     inner = np.arange(1, num_bins) / num_bins
-    edges = np.unique(np.quantile(lengths, inner, method="inverted_cdf"))  # each the longest of its bin
+    edges = np.unique(np.quantile(lengths, inner, method="inverted_cdf"))  # the longest length of each bin
     bins = np.searchsorted(edges, lengths, side="left")
-    members = (bins == number for number in np.unique(bins))
+    masks = (bins == number for number in np.unique(bins))
     return [
-        AccuracyBin(int(lengths[each].min()), int(lengths[each].max()), int(right[each].sum()), int(each.sum()))
-        for each in members
+        AccuracyBin(int(lengths[mask].min()), int(lengths[mask].max()), int(right[mask].sum()), int(mask.sum()))
+        for mask in masks
     ]
 
 
 def most_confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, *, count: int) -> np.ndarray:
-    """The examples with a wrong answer, the most probable first; at most `count` of their numbers.
+    """Returns the numbers of the examples with a wrong answer, the most probable answer first.
 
     Args:
-      probabilities: of each class, `[num_examples, classes]`.
-      labels: true class numbers, `[num_examples]`.
-      count: the most to return.
+      probabilities: The probability of each class, `[num_examples, classes]`.
+      labels: The true class numbers, `[num_examples]`.
+      count: The most examples to return.
     """
     wrong = np.flatnonzero(probabilities.argmax(1) != labels)
     return wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")][:count]

@@ -1,31 +1,38 @@
-"""What each word of a text has to do with the answer: integrated gradients.
+"""Integrated gradients: how much each input contributes to the output of a differentiable function.
 
 The attribution of an input x_i is (x_i - x'_i) times the mean of ∂F/∂x_i along the straight line from a baseline x' to
 x. Attributions are complete: they sum to F(x) - F(x'), by the fundamental theorem of calculus. Source: Sundararajan,
 Taly & Yan 2017, "Axiomatic Attribution for Deep Networks", arXiv:1703.01365, equation 1 and proposition 1.
 
-Along the line a recurrent network may switch: a unit that holds one value over hundreds of steps holds another from
-some point on, and F jumps within less than float32 can tell apart (seen in the quickstart's model). No number of points
-integrates a gradient over a jump. So points are added where gradients do not explain what F does, and
-at a jump that is left F's own difference is shared among the inputs.
+Along the line a recurrent network may switch: a unit that holds one value over hundreds of steps holds another one from
+some point on, and F jumps within a distance that float32 cannot resolve (observed in the quickstart's model). No number
+of points makes the integral of the gradient include a jump. So points are added where the gradients do not explain how
+F changes, and the change of F at a remaining jump is divided among the inputs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-ROWS = 16  # points of the line that are computed at once
-NARROWEST = 1e-5  # distance of two points that is not halved any more: float32 tells few between them
+ROWS = 16  # the number of points of the line that are computed at once
+NARROWEST = 1e-5  # intervals below this width are not halved any more, because float32 has few numbers in them
 
 
 class Attribution(NamedTuple):
-    """Attributions `[inputs]`, and what they explain."""
+    """Attributions, and what they explain.
+
+    Attributes:
+      values: The attribution of each input, `[inputs]`.
+      output: F(x).
+      baseline_output: F(x').
+      jumps: The share of F's total variation along the line that its gradients do not explain, from 0 to 1.
+    """
 
     values: np.ndarray
-    output: float  # F(x)
-    baseline_output: float  # F(x')
-    jumps: float  # share of F's ups and downs along the line that its gradients do not explain, 0 to 1
+    output: float
+    baseline_output: float
+    jumps: float
 
 
 def integrated_gradients(
@@ -34,16 +41,16 @@ def integrated_gradients(
     tolerance: float = 0.01,
     max_points: int = 384,
 ) -> Attribution:
-    """Attributions of a function's value at the end of a line to its inputs.
+    """Attributes a function's value at the end of a line to its inputs.
 
-    By the trapezoidal rule. While the attributions of the parts of the line do not sum to F's differences, the worst
-    parts are halved.
+    The integral is computed by the trapezoidal rule. As long as the attributions of the intervals between the points do
+    not sum to the changes of F, the worst intervals are halved.
 
     Args:
-      slopes: at `ROWS` points of the line, numbers from 0 (x') to 1 (x): F `[rows]`, and each input's part in F's
-        derivative along the line, (x - x')·∂F/∂x, `[rows, inputs]`.
-      tolerance: sum of what is missed in all parts, a share of |F(x) - F(x')|.
-      max_points: at which what is left counts as jumps.
+      slopes: Computes at `ROWS` points of the line, numbers from 0 (x') to 1 (x), the function F `[rows]` and each
+        input's part in F's derivative along the line, (x - x')·∂F/∂x, `[rows, inputs]`.
+      tolerance: The largest error, summed over all intervals, as a fraction of |F(x) - F(x')|.
+      max_points: The number of points after which no more are added, and the remaining errors count as jumps.
     """
     points = np.linspace(0, 1, ROWS)
     outputs, parts = _measure(slopes, points)
@@ -56,14 +63,14 @@ def integrated_gradients(
         worst = worst[width[worst] > NARROWEST][:ROWS]
         if missed.sum() <= allowed or len(worst) == 0 or len(points) >= max_points:
             break
-        worst = np.resize(worst, ROWS)  # again the worst, where there are fewer: points that are equal do no harm
+        worst = np.resize(worst, ROWS)  # repeats them if there are fewer; equal points do no harm
         middles = (points[worst] + points[worst + 1]) / 2
         more_outputs, more_parts = _measure(slopes, middles)
         order = np.argsort(np.concatenate([points, middles]))
         points = np.concatenate([points, middles])[order]
         outputs = np.concatenate([outputs, more_outputs])[order]
         parts = np.concatenate([parts, more_parts])[order]
-    # The parts that miss most, until the others are within the tolerance.
+    # The intervals with the largest errors are jumps, as many as needed for the others to be within the tolerance.
     by_missed = np.argsort(missed)
     is_jump = np.empty(len(missed), bool)
     is_jump[by_missed] = missed[by_missed].cumsum() > allowed
@@ -79,37 +86,3 @@ def _measure(
 ) -> tuple[np.ndarray, np.ndarray]:
     outputs, parts = slopes(points.astype(np.float32))
     return np.asarray(outputs, np.float64), np.asarray(parts, np.float64)
-
-
-class Word(NamedTuple):
-    """A token as it stands in the text."""
-
-    text: str
-    space: str  # what follows it, before the next
-    attribution: float | None  # None: the model did not read it, as the text was cut
-    is_known: bool  # in the vocabulary
-
-
-class Explanation(NamedTuple):
-    """An answer, and what each word has to do with it.
-
-    Attributions are differences of the predicted class's log-odds, in nats: positive speaks for it, negative against.
-    They sum to `log_odds - baseline_log_odds`.
-    """
-
-    label: str
-    probability: float
-    words: Sequence[Word]
-    log_odds: float
-    baseline_log_odds: float  # with the zero vector in the place of each word
-    jumps: float  # see `Attribution`
-
-    @property
-    def largest(self) -> float:
-        """The largest magnitude of an attribution, at least a tiny number."""
-        return max((abs(word.attribution or 0.0) for word in self.words), default=0.0) or 1e-12
-
-    def strongest(self, *, sign: int, count: int) -> list[Word]:
-        """The words that speak most for the answer (sign 1) or against it (-1)."""
-        some = [word for word in self.words if sign * (word.attribution or 0.0) > 0 and word.text.strip()]
-        return sorted(some, key=lambda word: -abs(word.attribution or 0.0))[:count]

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: of the answers given with 80 %, are 80 % right?
+"""Calibration: of the answers that are given with a probability of 80 %, are 80 % correct?
 
 Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599, section 2.
 """
@@ -9,15 +9,21 @@ import numpy as np
 
 
 class Reliability(NamedTuple):
-    """Examples in bins of confidence, the probability of the predicted class. Empty bins are left out."""
+    """Examples in bins of confidence, which is the probability of the predicted class. Empty bins are left out.
 
-    confidence: np.ndarray  # mean of each bin, [bins]
-    accuracy: np.ndarray  # share of right answers in each bin, [bins]
-    num_examples: np.ndarray  # examples of each bin, [bins]
+    Attributes:
+      confidence: The mean confidence in each bin, `[bins]`.
+      accuracy: The fraction of correct answers in each bin, `[bins]`.
+      num_examples: The number of examples in each bin, `[bins]`.
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    num_examples: np.ndarray
 
     @property
     def expected_calibration_error(self) -> float:
-        """The mean of |accuracy - confidence| over the bins, weighted by their examples (equation 3), 0 to 1."""
+        """The mean of |accuracy - confidence| over the bins, weighted by their examples (equation 3), from 0 to 1."""
         return float(np.abs(self.accuracy - self.confidence) @ self.num_examples / self.num_examples.sum())
 
 
@@ -28,14 +34,15 @@ def reliability(
     num_bins: int = 15,
     binning: Literal["equal width", "equal mass"] = "equal width",
 ) -> Reliability:
-    """Confidence and accuracy in bins of confidence.
+    """Computes confidence and accuracy in bins of confidence.
 
     Args:
-      probabilities: of each class, `[num_examples, classes]`.
-      labels: true class numbers, `[num_examples]`.
-      num_bins: bins, at most.
-      binning: "equal width", as published: ((m - 1)/M, m/M]; "equal mass": the examples sorted by confidence, cut into
-        parts of the same number to one. Where nearly all answers are confident, the first has most of them in one bin.
+      probabilities: The probability of each class, `[num_examples, classes]`.
+      labels: The true class numbers, `[num_examples]`.
+      num_bins: The most bins to return.
+      binning: "equal width" uses the published bins ((m - 1)/M, m/M], of which the last has most of the examples if
+        nearly all answers are confident. "equal mass" divides the examples, sorted by confidence, into bins whose sizes
+        differ by at most one.
     """
     confidence = probabilities.max(1).astype(np.float64)
     right = probabilities.argmax(1) == labels
@@ -54,11 +61,11 @@ def reliability(
 
 
 def brier_score(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The mean squared distance between the probabilities and the truth, 0 to 2 (Brier 1950, equation 2).
+    """Returns the mean squared distance of the probabilities from the one-hot truth, 0 to 2 (Brier 1950, equation 2).
 
     Args:
-      probabilities: of each class, `[num_examples, classes]`.
-      labels: true class numbers, `[num_examples]`.
+      probabilities: The probability of each class, `[num_examples, classes]`.
+      labels: The true class numbers, `[num_examples]`.
     """
     truth = np.eye(probabilities.shape[1])[labels]
     return float(((probabilities - truth) ** 2).sum(1).mean())

@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""The confusion matrix, and each class's precision and recall."""
 
 from typing import NamedTuple
 
@@ -6,28 +6,35 @@ import numpy as np
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, *, num_classes: int) -> np.ndarray:
-    """Counts of examples, `[classes, classes]`: a row for each true class, a column for each predicted one.
+    """Counts the examples of each true class (rows) and predicted class (columns), int `[classes, classes]`.
 
     Args:
-      labels: true class numbers, `[num_examples]`.
-      predictions: predicted class numbers, `[num_examples]`.
-      num_classes: classes, also those that no example has.
+      labels: The true class numbers, `[num_examples]`.
+      predictions: The predicted class numbers, `[num_examples]`.
+      num_classes: The number of classes, including those without examples.
     """
     cells = labels.astype(np.int64) * num_classes + predictions
     return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 class ClassScores(NamedTuple):
-    """How well each class is told from the others, each `[classes]`; 0 where a quotient is 0/0."""
+    """How well each class is distinguished from the others. A quotient 0/0 counts as 0.
 
-    precision: np.ndarray  # of those predicted to be of the class, the share that is
-    recall: np.ndarray  # of those of the class, the share that was predicted to be
-    f1: np.ndarray  # their harmonic mean
-    num_examples: np.ndarray  # examples of the class
+    Attributes:
+      precision: The fraction of correct ones among the examples predicted to be of the class, `[classes]`.
+      recall: The fraction of correctly predicted ones among the examples of the class, `[classes]`.
+      f1: The harmonic mean of both, `[classes]`.
+      num_examples: The number of examples of the class, `[classes]`.
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+    num_examples: np.ndarray
 
 
 def class_scores(confusion: np.ndarray) -> ClassScores:
-    """Scores of each class from a confusion matrix."""
+    """Computes the scores of each class from a confusion matrix `[classes, classes]`."""
     right, actual, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     return ClassScores(_share(right, predicted), _share(right, actual), _share(2 * right, predicted + actual), actual)
 

@@ -1,15 +1,17 @@
 """Weights from and to PyTorch, by the names of its `state_dict`.
 
 Recurrent layers: `weight_ih_l{layer}`, `weight_hh_l{layer}`, `bias_ih_l{layer}`, `bias_hh_l{layer}`, with a projection
-`weight_hr_l{layer}`, and all with `_reverse` after those of the backward direction. The classifier is the usual PyTorch
+`weight_hr_l{layer}`, and all with `_reverse` after those of the backward direction. A network of an embedding, a
+recurrent layer and a linear head, such as the text classifier without extras, has the names of the usual PyTorch
 program: `embedding`, the recurrent layer under its name (`lstm`, `gru` or `rnn`), and `fc`. torch itself is never
 imported, and no file is opened.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from flax import nnx
 
 from jaxrnn import nn
 from jaxrnn.convert.layout import (
@@ -25,19 +27,27 @@ from jaxrnn.convert.layout import (
     torch_shapes,
 )
 from jaxrnn.convert.reading import StateDictReader
-from jaxrnn.models import TextClassifier
 
 
-def from_torch(module: nn.RecurrentLayer | TextClassifier, state_dict: Mapping[str, Any]) -> None:
+@runtime_checkable
+class Network(Protocol):
+    """A module whose weights are an embedding, a recurrent layer and a linear head."""
+
+    embedding: nnx.Embed
+    layer: nn.RecurrentLayer
+    head: nnx.Linear
+
+
+def from_torch(module: nn.RecurrentLayer | Network, state_dict: Mapping[str, Any]) -> None:
     """Loads the weights of a PyTorch module into ours, in place; if anything is wrong, nothing changes.
 
     A state dict says nothing of a `torch.nn.RNN`'s nonlinearity, nor of dropout: those are the module's own.
 
     Args:
-      module: `nn.LSTM`, `nn.GRU`, `nn.Elman` or `models.TextClassifier`, of the same sizes.
+      module: `nn.LSTM`, `nn.GRU`, `nn.Elman`, or a network of the same sizes, such as a text classifier.
       state_dict: names to PyTorch tensors, NumPy or JAX arrays; they are cast to the dtype of the module's weights.
         To read a file, `torch.load(path, weights_only=True)`. All biases of the recurrent layer may be absent
-        (`bias=False`), and are zero then. A classifier's recurrent layer may be called `rnn` whatever its cell.
+        (`bias=False`), and are zero then. A network's recurrent layer may be called `rnn` whatever its cell.
 
     Raises:
       ValueError: a key is missing, unexpected, or of another shape; or the module has no PyTorch equivalent.
@@ -52,15 +62,15 @@ def from_torch(module: nn.RecurrentLayer | TextClassifier, state_dict: Mapping[s
       (18.0, 0.0)
     """
     reader = StateDictReader(state_dict)
-    if isinstance(module, TextClassifier):
-        loaded = _read_classifier(module, reader)
-    else:
+    if isinstance(module, nn.RecurrentLayer):
         loaded = _read_layer(module, reader, prefix="")
+    else:
+        loaded = _read_network(module, reader)
     reader.finish()
     assign(loaded)
 
 
-def to_torch(module: nn.RecurrentLayer | TextClassifier) -> dict[str, np.ndarray]:
+def to_torch(module: nn.RecurrentLayer | Network) -> dict[str, np.ndarray]:
     """The weights under PyTorch's names, in the order of its own `state_dict`.
 
     Without `double_bias`, our one bias becomes `bias_ih`, and `bias_hh` is zero (but for the GRU's n gate). bfloat16,
@@ -68,7 +78,7 @@ def to_torch(module: nn.RecurrentLayer | TextClassifier) -> dict[str, np.ndarray
     `{k: torch.from_numpy(v) for k, v in ...}`.
 
     Args:
-      module: `nn.LSTM`, `nn.GRU`, `nn.Elman` or `models.TextClassifier`.
+      module: `nn.LSTM`, `nn.GRU`, `nn.Elman`, or a network such as a text classifier.
 
     Returns:
       Fresh arrays, which share no memory with the module.
@@ -82,9 +92,9 @@ def to_torch(module: nn.RecurrentLayer | TextClassifier) -> dict[str, np.ndarray
       >>> {name: array.shape for name, array in state_dict.items() if name.startswith("weight")}
       {'weight_ih_l0': (12, 2), 'weight_hh_l0': (12, 3)}
     """
-    if not isinstance(module, TextClassifier):
+    if isinstance(module, nn.RecurrentLayer):
         return _write_layer(module, prefix="")
-    _check_classifier(module)
+    _check_network(module)
     state_dict = {
         "embedding.weight": export(module.embedding.embedding),
         **_write_layer(module.layer, prefix=f"{_layer_name(module.layer)}."),
@@ -95,8 +105,8 @@ def to_torch(module: nn.RecurrentLayer | TextClassifier) -> dict[str, np.ndarray
     return state_dict
 
 
-def _read_classifier(module: TextClassifier, reader: StateDictReader) -> Loaded:
-    _check_classifier(module)
+def _read_network(module: Network, reader: StateDictReader) -> Loaded:
+    _check_network(module)
     embedding, head = module.embedding.embedding, module.head
     name = _layer_name(module.layer)
     if not any(key.startswith(f"{name}.") for key in reader.names()) and any(
@@ -137,12 +147,13 @@ def _write_layer(layer: nn.RecurrentLayer, *, prefix: str) -> dict[str, np.ndarr
     return state_dict
 
 
-def _check_classifier(module: TextClassifier) -> None:
-    has_more = module.ngrams is not None or module.ratios is not None or "attention" in module.pooling.kinds
-    if has_more or module.embedding.frequencies is not None:
+def _check_network(module: Network) -> None:
+    parts, width = set(nnx.state(module, nnx.Param)), module.layer.cells[0].in_features
+    if parts != {"embedding", "layer", "head"} or width != module.embedding.features:
         raise ValueError(
-            "module: expected a classifier of embedding, recurrent layer and head alone, as the usual PyTorch program "
-            "is, got one with runs of words, their ratios, attention or a normalised embedding"
+            "module: expected a network of embedding, recurrent layer and head alone, as the usual PyTorch program is, "
+            f"got one with the weights {', '.join(sorted(map(str, parts)))} and {width} inputs of the layer for "
+            f"{module.embedding.features} features of the embedding"
         )
 
 

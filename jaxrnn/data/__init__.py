@@ -1,23 +1,15 @@
-"""From texts on disk to padded batches of token numbers: numpy, datasets and spaCy, no JAX."""
+"""Examples, batches and splits as NumPy arrays: no JAX, and no application."""
 
-from jaxrnn.data.batching import Batch as Batch
-from jaxrnn.data.batching import BucketedBatches as BucketedBatches
-from jaxrnn.data.batching import WithUnlabelled as WithUnlabelled
-from jaxrnn.data.batching import choose_boundaries as choose_boundaries
-from jaxrnn.data.batching import truncate as truncate
-from jaxrnn.data.corpus import Corpus as Corpus
-from jaxrnn.data.corpus import Examples as Examples
-from jaxrnn.data.markup import strip_html as strip_html
-from jaxrnn.data.ngrams import NGrams as NGrams
-from jaxrnn.data.ratios import NUM_FOLDS as NUM_FOLDS
-from jaxrnn.data.ratios import folds_of as folds_of
-from jaxrnn.data.ratios import log_count_ratios as log_count_ratios
-from jaxrnn.data.sources import load_corpus as load_corpus
-from jaxrnn.data.sources import load_examples as load_examples
-from jaxrnn.data.sources import load_texts as load_texts
+from jaxrnn.data.batches import Batches as Batches
+from jaxrnn.data.batches import BucketedBatches as BucketedBatches
+from jaxrnn.data.buckets import choose_boundaries as choose_boundaries
+from jaxrnn.data.examples import Batch as Batch
+from jaxrnn.data.examples import Columns as Columns
+from jaxrnn.data.examples import Examples as Examples
+from jaxrnn.data.examples import Padded as Padded
+from jaxrnn.data.examples import Ragged as Ragged
+from jaxrnn.data.splits import SPLIT_NAMES as SPLIT_NAMES
+from jaxrnn.data.splits import complete_splits as complete_splits
+from jaxrnn.data.splits import pick_split as pick_split
+from jaxrnn.data.splits import read_source as read_source
 from jaxrnn.data.stream import StreamBatches as StreamBatches
-from jaxrnn.data.text import tokenize as tokenize
-from jaxrnn.data.text import tokenize_with_spaces as tokenize_with_spaces
-from jaxrnn.data.vectors import Vectors as Vectors
-from jaxrnn.data.vectors import load_vectors as load_vectors
-from jaxrnn.data.vocabulary import Vocabulary as Vocabulary

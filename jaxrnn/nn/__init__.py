@@ -3,9 +3,6 @@
 from jaxrnn.nn.attention import AdditiveAttention as AdditiveAttention
 from jaxrnn.nn.attention import Attention as Attention
 from jaxrnn.nn.attention import DotAttention as DotAttention
-from jaxrnn.nn.bag import Bag as Bag
-from jaxrnn.nn.bag import Fixed as Fixed
-from jaxrnn.nn.bag import Ratios as Ratios
 from jaxrnn.nn.cells import ElmanCell as ElmanCell
 from jaxrnn.nn.cells import GRUCell as GRUCell
 from jaxrnn.nn.cells import LSTMCell as LSTMCell

@@ -1,4 +1,4 @@
-"""Checksums of a folder's files. They are written last, so they also say that the folder is whole."""
+"""Checksums of the files in a folder. They are written last, so they also show that the folder is complete."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ CHECKSUMS = "checksums.json"
 
 
 class DamagedError(Exception):
-    """A folder does not hold what was written; the message says which file, without the folder's path."""
+    """A folder does not hold what was written to it. The message names the file, but not the folder."""
 
 
 class UnfinishedError(DamagedError):
@@ -18,7 +18,7 @@ class UnfinishedError(DamagedError):
 
 
 def seal(folder: Path) -> None:
-    """Brings all files of a folder to the disk, and then their checksums."""
+    """Forces all files of a folder to the disk and then writes their checksums."""
     files = _files(folder)
     sums = {name: _checksum(path) for name, path in files.items()}
     for path in (*files.values(), *(path for path in folder.rglob("*") if path.is_dir()), folder, folder.parent):
@@ -28,7 +28,12 @@ def seal(folder: Path) -> None:
 
 
 def verify(folder: Path) -> None:
-    """Compares a folder's files with their checksums; raises DamagedError."""
+    """Compares the files of a folder with their checksums.
+
+    Raises:
+      UnfinishedError: There are no checksums.
+      DamagedError: A file is missing, was added or has changed, or the checksums are damaged.
+    """
     try:
         expected = json.loads((folder / CHECKSUMS).read_bytes())
         names = set(expected.keys())

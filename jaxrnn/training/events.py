@@ -1,4 +1,4 @@
-"""The lines of metrics.jsonl as events for TensorBoard."""
+"""Writes the lines of metrics.jsonl as events for TensorBoard."""
 
 import time
 from pathlib import Path
@@ -11,11 +11,11 @@ class Events:
     """Writes event files into a folder.
 
     Args:
-      folder: where to.
-      step: of the run so far; TensorBoard forgets what an earlier start told of later ones.
+      folder: The folder.
+      step: The step from which the run goes on. TensorBoard discards what an earlier start wrote about later steps.
 
     Raises:
-      InputError: tensorboardX is not installed.
+      InputError: The package tensorboardX is not installed.
     """
 
     def __init__(self, folder: Path, *, step: int):
@@ -23,18 +23,19 @@ class Events:
             from tensorboardX import SummaryWriter
         except ImportError:
             raise InputError(
-                "train.tensorboard: expected the package tensorboardX; pip install 'jaxrnn[tensorboard]'"
+                "train.tensorboard: expected the package tensorboardX; run: pip install 'jaxrnn[tensorboard]'"
             ) from None
-        # A file's own name is that of the second: two starts in one would share it, and the first's events be lost.
+        # tensorboardX names a file by the current second. Two starts within one second would share the name, and the
+        # events of the first be lost.
         self._writer = SummaryWriter(str(folder), purge_step=step + 1, filename_suffix=f".{time.time_ns()}")
 
     def write(self, record: dict[str, Any]) -> None:
-        """Writes the numbers of a line under `split/name`."""
+        """Writes each number of a line of metrics.jsonl under the tag `split/name`."""
         for name, value in record.items():
             if name not in ("step", "split"):
                 self._writer.add_scalar(f"{record['split']}/{name}", value, record["step"])
         self._writer.flush()
 
     def close(self) -> None:
-        """Ends the file."""
+        """Closes the file."""
         self._writer.close()

@@ -1,4 +1,4 @@
-"""Stopping politely: the first Ctrl-C or SIGTERM is remembered, a second one ends the process at once."""
+"""Handles Ctrl-C and SIGTERM: the first one is recorded so that the run can save, a second one ends the process."""
 
 import os
 import signal
@@ -6,11 +6,11 @@ from types import FrameType
 from typing import Any
 
 STOPPING = b"stopping: saving first (once more to stop at once)\n"
-SHOW_CURSOR = b"\x1b[?25h"  # which the progress bar hides; the second signal leaves no time for it
+SHOW_CURSOR = b"\x1b[?25h"  # the progress bar hides the cursor, and a second signal leaves no time to show it again
 
 
-class Interrupted(Exception):  # noqa: N818 - as KeyboardInterrupt, it is no error
-    """The run was asked to stop, and has saved."""
+class Interrupted(Exception):  # noqa: N818 - like KeyboardInterrupt it is not an error
+    """The run was stopped by a signal, and has saved."""
 
     def __init__(self, signal_number: int):
         super().__init__(signal.Signals(signal_number).name)
@@ -18,9 +18,12 @@ class Interrupted(Exception):  # noqa: N818 - as KeyboardInterrupt, it is no err
 
 
 class InterruptGuard:
-    """While entered, SIGINT and SIGTERM only set `signal_number`; the second of them ends the process.
+    """While entered, the first SIGINT or SIGTERM only sets `signal_number`, and a second one ends the process.
 
-    The second is left to the kernel: Python would first wait for a compilation, or for a disk that hangs.
+    The second one is left to the kernel, because Python would first wait for a compilation, or for a disk that hangs.
+
+    Attributes:
+      signal_number: The number of the first signal; None if there was none.
     """
 
     signal_number: int | None = None
@@ -37,7 +40,7 @@ class InterruptGuard:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.signal_number = number
-        for each in self._previous:
-            signal.signal(each, signal.SIG_DFL)
-        # print() may not be entered again from a handler.
+        for handled_number in self._previous:
+            signal.signal(handled_number, signal.SIG_DFL)
+        # print() is not reentrant: a signal handler must not call it.
         os.write(2, (SHOW_CURSOR if os.isatty(2) else b"") + STOPPING)

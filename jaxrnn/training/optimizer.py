@@ -1,9 +1,9 @@
-"""The optimiser, put together from optax: clipping, rule, schedule, averaged weights, accumulation, in this order.
+"""The optimiser, composed from optax: clipping, update rule, schedule, averaged weights and gradient accumulation.
 
-All that it remembers is in its one state, so a checkpoint of that state holds everything.
+Everything that it remembers is in one optax state, so a checkpoint of this state is complete.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import jax
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxrnn.training.step import Parameters
+from jaxrnn.training.parameters import Kind, Parameters
 
 RuleName = Literal["adam", "adamw", "sgd", "lion"]
 ScheduleName = Literal["constant", "cosine", "linear", "plateau"]
@@ -20,24 +20,40 @@ StateType = TypeVar("StateType")
 
 
 class Optimizer(NamedTuple):
-    """What acts after each step, and after each validation."""
+    """An optimiser that also reacts to validations.
+
+    Attributes:
+      transformation: Turns gradients into updates.
+      validated: Maps the state and the loss of a validation to the state after it, which may have a lower learning
+        rate.
+    """
 
     transformation: optax.GradientTransformation
-    validated: Callable[[optax.OptState, float], optax.OptState]  # the state after a validation with this loss
+    validated: Callable[[optax.OptState, float], optax.OptState]
 
 
 class Averaged(NamedTuple):
-    """The exponential moving average of the parameters."""
+    """The exponential moving average of the parameters.
 
-    num_updates: Array  # int32 scalar, so far
+    Attributes:
+      num_updates: The number of updates so far, an int32 scalar.
+      parameters: The average, by name.
+    """
+
+    num_updates: Array
     parameters: Parameters
 
 
 class LastEpochs(NamedTuple):
-    """The parameters after each of the last n epochs."""
+    """The parameters after each of the last n epochs.
 
-    num_epochs: Array  # int32 scalar, that have ended so far
-    parameters: Parameters  # [n, ...] each; those after epoch k, counted from 0, at k mod n
+    Attributes:
+      num_epochs: The number of epochs that have ended so far, an int32 scalar.
+      parameters: By name, arrays `[n, ...]`; the parameters after epoch k, counted from 0, are at index k mod n.
+    """
+
+    num_epochs: Array
+    parameters: Parameters
 
 
 def make_optimizer(
@@ -45,6 +61,7 @@ def make_optimizer(
     rule: RuleName,
     learning_rate: float,
     num_steps: int,
+    kinds: Mapping[str, Kind] | None = None,
     schedule: ScheduleName = "constant",
     warmup_steps: int = 0,
     plateau_patience: int = 1,
@@ -57,31 +74,38 @@ def make_optimizer(
     ema_decay: float | None = None,
     average_epochs: int | None = None,
 ) -> Optimizer:
-    """Puts an optimiser together.
+    """Composes an optimiser.
 
     Args:
-      rule: what turns gradients into updates.
-      learning_rate: the highest of the schedule.
-      num_steps: of the whole run, each of one batch.
-      schedule: after the warm-up "constant"; "cosine" or "linear", down to zero after the last update; or "plateau",
-        cut after validations without progress.
-      warmup_steps: updates over which the rate rises in equal parts.
-      plateau_patience: validations in a row without a loss lower by 1e-4 of itself, after which the rate is cut.
-      plateau_factor: what the rate is then multiplied by.
-      momentum: of "sgd".
-      weight_decay: of weight matrices, not of biases or norms; for "adamw" and "lion" apart from the gradient, times
-        the learning rate, for "sgd" added to the gradient (the same without momentum).
-      decay_embedding: the embedding too.
-      max_grad_norm: longer gradients are scaled to this global norm; None: none are.
-      accumulate_steps: steps whose mean gradient makes one update; each step counts the same.
-      ema_decay: decay an update of the average of the weights that is evaluated and kept; None: no average.
-      average_epochs: evaluate and keep the mean of the weights after each of so many last epochs; None: no mean.
+      rule: The rule that turns gradients into updates.
+      learning_rate: The peak learning rate.
+      num_steps: The number of steps of the whole run, one batch each.
+      kinds: The kind of each parameter, by name, which decides whether it decays. None: allowed without weight decay.
+      schedule: The learning rate after the warm-up: "constant"; "cosine" or "linear", which reach zero after the last
+        update; or "plateau", which is reduced after validations without progress.
+      warmup_steps: The number of updates over which the rate rises linearly.
+      plateau_patience: The number of validations in a row whose loss is not lower by a relative 1e-4, after which
+        "plateau" reduces the rate.
+      plateau_factor: The factor by which "plateau" multiplies the rate.
+      momentum: The momentum of "sgd".
+      weight_decay: The decay of weight matrices; biases and norms do not decay. For "adamw" and "lion" it is decoupled
+        and multiplied by the learning rate; for "sgd" it is added to the gradient (the same if there is no momentum).
+      decay_embedding: Whether the embedding decays too.
+      max_grad_norm: The global norm to which larger gradients are scaled down. None: there is no clipping.
+      accumulate_steps: The number of steps whose mean gradient makes one update. Each step has the same weight.
+      ema_decay: The decay per update of an exponential moving average of the weights, which is then evaluated and kept.
+        None: there is no such average.
+      average_epochs: The number of last epochs whose weights are averaged for evaluation and keeping. None: there is no
+        such average.
 
     Raises:
-      ValueError: accumulation or the warm-up leaves no updates, "adam" is to decay weights, or there are two averages.
+      ValueError: Accumulation or the warm-up leaves no updates, "adam" has weight decay, weight decay is without
+        `kinds`, or two averages are asked for.
     """
     if ema_decay is not None and average_epochs is not None:
         raise ValueError(f"average_epochs: expected none with ema_decay, got {average_epochs}")
+    if weight_decay and not kinds:
+        raise ValueError("kinds: expected the kind of each parameter, with weight decay, got none")
     if rule == "adam" and weight_decay:
         raise ValueError(f"weight_decay: expected 0 for adam (adamw has it), got {weight_decay}")
     if accumulate_steps > num_steps:
@@ -90,7 +114,10 @@ def make_optimizer(
     parts: list[optax.GradientTransformation] = []
     if max_grad_norm is not None:
         parts.append(optax.clip_by_global_norm(max_grad_norm))
-    parts.append(_rule(rule, rate, momentum, weight_decay, lambda tree: _decayed(tree, decay_embedding)))
+    decayed = {name: kind.is_matrix or (decay_embedding and kind.is_embedding) for name, kind in (kinds or {}).items()}
+    parts.append(
+        _rule(rule, rate, momentum, weight_decay, lambda tree: {name: decayed.get(name, False) for name in tree})
+    )
     plateau = optax.contrib.reduce_on_plateau(plateau_factor, plateau_patience)
     if schedule == "plateau":
         parts.append(_scale_by_plateau(plateau))
@@ -112,14 +139,14 @@ def make_optimizer(
 
 
 def epoch_ended(state: optax.OptState, parameters: Parameters) -> optax.OptState:
-    """The state after an epoch that has ended with these parameters. The one that is given is used up (donated)."""
+    """Returns the state after an epoch that ended with these parameters. The given state is donated."""
     return _replace(state, LastEpochs, lambda last: _with_epoch(last, parameters))
 
 
 def evaluated_parameters(state: optax.OptState, parameters: Parameters) -> Parameters:
-    """The average of the parameters where the optimiser keeps one, else the parameters.
+    """Returns the average of the parameters if the optimiser keeps one, otherwise the parameters.
 
-    An equal average is of the last epochs that have ended, of which there must be one.
+    If the last epochs are averaged, at least one epoch must have ended.
     """
     if averages := _find(state, Averaged):
         return averages[0].parameters
@@ -129,26 +156,26 @@ def evaluated_parameters(state: optax.OptState, parameters: Parameters) -> Param
 
 
 def learning_rate_scale(state: optax.OptState) -> float:
-    """What plateaus have multiplied the learning rate by."""
+    """Returns the factor by which plateaus have reduced the learning rate so far."""
     plateaus = _find(state, optax.contrib.ReduceLROnPlateauState)
     return float(cast(Array, plateaus[0].scale)) if plateaus else 1.0
 
 
 def _schedule(name: ScheduleName, peak: float, *, num_updates: int, warmup_steps: int) -> float | optax.Schedule:
-    left = num_updates - warmup_steps
-    if left < 1:
+    num_remaining = num_updates - warmup_steps
+    if num_remaining < 1:
         raise ValueError(f"warmup_steps: expected fewer than the run's {num_updates} updates, got {warmup_steps}")
     if name == "cosine":
-        after = optax.cosine_decay_schedule(peak, left)
+        after = optax.cosine_decay_schedule(peak, num_remaining)
     elif name == "linear":
-        after = optax.linear_schedule(peak, 0.0, left)
+        after = optax.linear_schedule(peak, 0.0, num_remaining)
     elif warmup_steps:
         after = optax.constant_schedule(peak)
     else:
         return peak
     if not warmup_steps:
         return after
-    # No update is wasted on a rate of zero: the first has one part of warmup_steps + 1.
+    # The first update has the rate peak / (warmup_steps + 1) and not zero, which would waste it.
     rise = optax.linear_schedule(peak / (warmup_steps + 1), peak, warmup_steps)
     return optax.join_schedules([rise, after], [warmup_steps])
 
@@ -169,17 +196,8 @@ def _rule(
     return optax.chain(optax.add_decayed_weights(weight_decay, mask), optax.sgd(rate, momentum or None))
 
 
-def _decayed(parameters: Parameters, decay_embedding: bool) -> dict[str, bool]:
-    """Which parameters decay: the matrices of products by their last name, w_x, w_h, w_p or kernel."""
-    names = {name: name.rpartition(".")[2] for name in parameters}
-    return {
-        name: last.startswith("w_") or last == "kernel" or (decay_embedding and last == "embedding")
-        for name, last in names.items()
-    }
-
-
 def _scale_by_plateau(plateau: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Applies the scale of optax's plateau without telling it of a loss: validations do that, not steps."""
+    """Applies the scale of optax's plateau, whose state changes after validations and not after steps."""
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         return jax.tree.map(lambda update: state.scale * update, updates), state
@@ -188,13 +206,14 @@ def _scale_by_plateau(plateau: optax.GradientTransformation) -> optax.GradientTr
 
 
 def _average_parameters(decay: float) -> optax.GradientTransformation:
-    """Keeps an average of the parameters after each update; must be the last of a chain.
+    """Keeps an average of the parameters after each update; must be the last transformation of a chain.
 
-    The first weights have no part in it: after n updates the weights of update k count in proportion to decay^(n - k).
+    The initial weights have no part in it: after n updates the weights of update k have a weight proportional to
+    decay^(n - k).
     """
 
     def init(params: Any) -> Averaged:
-        return Averaged(jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))  # a step donates both
+        return Averaged(jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))  # copies, because a step donates both
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Averaged]:
         num_updates = state.num_updates + 1
@@ -208,32 +227,31 @@ def _average_parameters(decay: float) -> optax.GradientTransformation:
 
 
 def _remember_epochs(count: int) -> optax.GradientTransformation:
-    """Has room for the parameters after so many epochs, which `epoch_ended` fills; the updates stay as they are.
+    """Stores the parameters after the last `count` epochs, which `epoch_ended` records; updates are not changed.
 
-    Source: Izmailov et al. 2018, arXiv:1803.05407, section 3.2, where all epochs from a given one on have a part. With
-    the last n alone, an average is there from the first epoch on, and early stopping can compare them.
+    Source: Izmailov et al. 2018, arXiv:1803.05407, section 3.2, which averages all epochs from a given one on. With the
+    last n epochs there is an average from the first epoch on, so early stopping can compare the averages.
     """
 
     def init(params: Any) -> LastEpochs:
-        return LastEpochs(
-            jnp.zeros((), jnp.int32), jax.tree.map(lambda each: jnp.zeros((count, *each.shape), each.dtype), params)
-        )
+        zeros = jax.tree.map(lambda parameter: jnp.zeros((count, *parameter.shape), parameter.dtype), params)
+        return LastEpochs(jnp.zeros((), jnp.int32), zeros)
 
     return optax.GradientTransformation(init, lambda updates, state, params=None: (updates, state))
 
 
 @jax.jit(donate_argnums=0)
 def _with_epoch(last: LastEpochs, parameters: Parameters) -> LastEpochs:
-    def put(places: Array, each: Array) -> Array:
-        return places.at[last.num_epochs % len(places)].set(each)
+    def record(stored: Array, parameter: Array) -> Array:
+        return stored.at[last.num_epochs % len(stored)].set(parameter)
 
-    return LastEpochs(last.num_epochs + 1, jax.tree.map(put, last.parameters, parameters))
+    return LastEpochs(last.num_epochs + 1, jax.tree.map(record, last.parameters, parameters))
 
 
 @jax.jit
 def _mean(last: LastEpochs) -> Parameters:
-    # Places of epochs to come are zero.
-    return jax.tree.map(lambda each: each.sum(0) / jnp.minimum(last.num_epochs, len(each)), last.parameters)
+    # Epochs that have not ended yet are stored as zeros, so the sum is that of the others.
+    return jax.tree.map(lambda stored: stored.sum(0) / jnp.minimum(last.num_epochs, len(stored)), last.parameters)
 
 
 def _find(state: optax.OptState, kind: type[StateType]) -> list[StateType]:

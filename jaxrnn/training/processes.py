@@ -1,6 +1,6 @@
-"""Several processes that train one model: how they find each other, agree, and end together.
+"""Several processes that train one model: how they connect, agree on decisions, and end together.
 
-Every process runs the same program on its share of each batch; the first one writes the run's folder.
+Every process runs the same program on its part of each batch; the first one writes the run folder.
 """
 
 import os
@@ -14,23 +14,23 @@ from jax.experimental import multihost_utils
 
 from jaxrnn.errors import InputError
 
-CONNECT_SECONDS = 300  # hosts of a cluster may start minutes apart
-HEARTBEAT_SECONDS = 30  # a process that is silent for so long is dead, and the others end
+CONNECT_SECONDS = 300  # the hosts of a cluster may start minutes apart
+HEARTBEAT_SECONDS = 30  # a process without a heartbeat for this long counts as dead, and the others end
 
 
 def connect(*, coordinator: str | None, num_processes: int | None, process: int | None) -> None:
-    """Joins the other processes; must come before anything else that uses JAX.
+    """Connects this process to the others; must be called before anything else that uses JAX.
 
-    What is None is taken from the environment: JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID. Without a
-    coordinator in either place this process is alone.
+    An argument that is None is taken from the environment: JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID.
+    If neither names a coordinator, this process is the only one.
 
     Args:
-      coordinator: host:port where the first process listens; "auto": as Slurm, Open MPI or a Cloud TPU says.
-      num_processes: in all.
-      process: the number of this one, from 0.
+      coordinator: The `host:port` at which the first process listens, or "auto" to ask Slurm, Open MPI or a Cloud TPU.
+      num_processes: The number of processes.
+      process: The number of this process, from 0.
 
     Raises:
-      InputError: a value is missing or wrong, or not all processes came.
+      InputError: A value is missing or wrong, or not all processes connected in time.
     """
     coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
     if coordinator is None:
@@ -52,23 +52,23 @@ def connect(*, coordinator: str | None, num_processes: int | None, process: int 
             initialization_timeout=CONNECT_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )
-    except (RuntimeError, ValueError) as error:  # JAX's own are RuntimeErrors
-        raise InputError(f"devices.coordinator: the processes did not come together ({_first_line(error)})") from error
+    except (RuntimeError, ValueError) as error:  # JAX's own errors are RuntimeErrors
+        raise InputError(f"devices.coordinator: the processes could not connect ({_first_line(error)})") from error
 
 
 def is_first() -> bool:
-    """Whether this process writes the run's folder and speaks to the user."""
+    """Whether this process is the one that writes the run folder and prints."""
     return jax.process_index() == 0
 
 
 def wait_for_all(name: str) -> None:
-    """Returns once every process has come to the place of this name."""
+    """Waits until every process has called this function with the same name."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 def largest(*values: int) -> tuple[int, ...]:
-    """Each value's largest over all processes, so that all decide the same."""
+    """Returns the maximum of each value over all processes, so that all take the same decision."""
     if jax.process_count() == 1:
         return values
     return tuple(map(int, multihost_utils.process_allgather(np.array(values, np.int32)).max(axis=0)))
@@ -76,9 +76,9 @@ def largest(*values: int) -> tuple[int, ...]:
 
 @contextmanager
 def ending_together() -> Iterator[None]:
-    """An error of one process among several ends it at once: the others find it gone, and end too.
+    """If one of several processes has an error, ends it at once; the others notice that it is gone, and end too.
 
-    Cleaning up, as at a usual exit, would wait for processes that may be dead. What was saved before stays whole.
+    The usual cleaning up at exit would wait for processes that may be dead. Earlier checkpoints stay complete.
     """
     try:
         yield
@@ -86,12 +86,12 @@ def ending_together() -> Iterator[None]:
         if jax.process_count() == 1:
             raise
         if isinstance(error, InputError):
-            message, status = " ".join(str(error).split()), 2
+            status, message = 2, " ".join(str(error).split())
         else:
-            message, status = (
+            status = 1
+            message = (
                 f"another process of this run has ended, or cannot be reached ({_first_line(error)}); "
-                "start all of them again with the same command, and they go on from the latest checkpoint",
-                1,
+                "start all of them again with the same command, and they go on from the latest checkpoint"
             )
         print(f"error: process {jax.process_index()} of {jax.process_count()}: {message}", file=sys.stderr, flush=True)
         os._exit(status)

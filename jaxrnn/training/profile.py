@@ -1,18 +1,18 @@
-"""A profile of a few steps, for TensorBoard's profile plugin or Perfetto."""
+"""Records a profile of a few steps, for TensorBoard's profile plugin or Perfetto."""
 
 from pathlib import Path
 
 import jax
 
-SKIPPED_STEPS = 3  # the first ones compile
+SKIPPED_STEPS = 3  # the first steps compile
 
 
 class Profile:
-    """Traces a number of steps, after the first few of this start.
+    """Traces a number of steps, after skipping the first few of this start.
 
     Args:
-      folder: where to.
-      num_steps: to trace.
+      folder: The folder for the trace.
+      num_steps: The number of steps to trace.
     """
 
     def __init__(self, folder: Path, *, num_steps: int):
@@ -31,7 +31,7 @@ class Profile:
             self.close()
 
     def close(self) -> None:
-        """Writes the trace if the steps ended before it did."""
+        """Ends the trace and writes it, if one is being recorded."""
         if self._is_tracing:
             jax.profiler.stop_trace()
             self._is_tracing = False

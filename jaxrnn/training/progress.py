@@ -1,4 +1,4 @@
-"""Progress of long work: a live bar on a terminal, a plain line now and then elsewhere."""
+"""Shows the progress of long work: as a bar on a terminal, elsewhere as a line from time to time."""
 
 import sys
 import time
@@ -11,12 +11,12 @@ PLAIN_LINE_EVERY_SECONDS = 10.0
 
 
 class ProgressDisplay:
-    """Shows how far work has come, on standard error: `with ProgressDisplay(total=n) as display: display.update(...)`.
+    """Shows progress on standard error: `with ProgressDisplay(total=n) as display: display.update(...)`.
 
     Args:
-      total: units of work in all.
-      completed: units done before (a resumed run).
-      shown: False says nothing at all, as where another process speaks for all.
+      total: The number of units of work.
+      completed: The number of units that an earlier start has done already.
+      shown: Whether anything is shown. Only one of several processes shows progress.
     """
 
     def __init__(self, *, total: int, completed: int = 0, shown: bool = True):
@@ -40,24 +40,29 @@ class ProgressDisplay:
             self._bar.stop()
 
     def update(self, completed: int, description: str) -> None:
-        """Says that `completed` units are done, in all, and what is going on."""
+        """Shows new progress.
+
+        Args:
+          completed: The number of units that are done, including those of earlier starts.
+          description: What is being done.
+        """
         if self._bar:
             self._bar.update(self._task, completed=completed, description=description)
             return
         now = time.monotonic()
         if now - self._last_line >= PLAIN_LINE_EVERY_SECONDS:
             self._last_line = now
-            left = (now - self._start) / max(completed - self._first, 1) * (self._total - completed)
+            seconds_left = (now - self._start) / max(completed - self._first, 1) * (self._total - completed)
             percent = 100 * completed // max(self._total, 1)
-            self.print(f"{description} · {percent} % · {format_duration(left)} left")
+            self.print(f"{description} · {percent} % · {format_duration(seconds_left)} left")
 
     def print(self, line: str) -> None:
-        """Prints a line, above the bar if there is one."""
+        """Prints a line; if there is a bar, above it."""
         self._console.print(line, soft_wrap=True, markup=False)
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as h:mm:ss or m:ss.
+    """Formats seconds as h:mm:ss or m:ss.
 
     Example:
       >>> format_duration(75), format_duration(3675)

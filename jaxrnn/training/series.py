@@ -1,7 +1,7 @@
-"""A series of checkpoints in a folder, one for each step that was saved: orbax writes and reads them.
+"""A series of checkpoints in one folder, one for each saved step, written and read by orbax.
 
-A checkpoint is a folder named by its step. orbax writes it beside the others and renames it when it is whole; then its
-checksums are written (`checksums.json`), and only with them does it count. Format 1 had none.
+A checkpoint is a folder named by its step. orbax writes it under a temporary name and renames it when it is complete.
+Then its checksums are written (`checksums.json`); only a checkpoint that has them is used.
 """
 
 import errno
@@ -19,23 +19,29 @@ import orbax.checkpoint as ocp
 
 from jaxrnn.errors import InputError
 from jaxrnn.files import to_disk
-from jaxrnn.training.checksums import CHECKSUMS, DamagedError, UnfinishedError, seal, verify
+from jaxrnn.training.checksums import DamagedError, UnfinishedError, seal, verify
 
 logger = logging.getLogger("jaxrnn")
 
-# orbax tells of every file it writes, and of every error that it also raises.
+# orbax logs every file that it writes, and every error that it also raises.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
-FORMAT = 2
+FORMAT = 3  # of a checkpoint; one with another number is refused
 
-UNFINISHED = "*.orbax-checkpoint-tmp*"  # what orbax calls a checkpoint until it is whole
+UNFINISHED = "*.orbax-checkpoint-tmp*"  # how orbax names a checkpoint until it is complete
 
 
 class Restored(NamedTuple):
-    """A checkpoint that was read."""
+    """A checkpoint that was read.
+
+    Attributes:
+      step: The step after which it was saved.
+      items: Pytrees of arrays, by name.
+      about: The JSON object that was saved with them.
+    """
 
     step: int
-    items: dict[str, Any]  # trees of arrays, by name
+    items: dict[str, Any]
     about: dict[str, Any]
 
 
@@ -43,29 +49,35 @@ class Series:
     """The newest checkpoints of one kind.
 
     Args:
-      folder: where they are.
-      num_kept: how many; an older one goes when a new one is whole.
-      read_only: nothing will be saved, and nothing is created.
-      on_disk_first: a file that must be on the disk before a checkpoint counts.
+      folder: The folder of the checkpoints.
+      num_kept: The number of checkpoints to keep; the oldest is removed when a new one is complete.
+      read_only: Whether checkpoints are only read. If so, not even the folder is created.
+      on_disk_first: A file that is forced to the disk before the checksums of a checkpoint are written. None: there is
+        no such file.
     """
 
     def __init__(self, folder: Path, *, num_kept: int, read_only: bool, on_disk_first: Path | None = None):
         self.folder = folder.resolve()
         self._on_disk_first = on_disk_first
         self._num_kept = num_kept
-        self._writing = folder  # of the latest save
+        self._writing = folder  # the folder of the latest save
         self._sealing: Future[None] | None = None
         self._background = ThreadPoolExecutor(1)
         if not read_only:
-            self._remove_unfinished()  # which a kill in the middle of a save leaves
+            self._remove_unfinished()  # a process that is killed while saving leaves one behind
         options = ocp.CheckpointManagerOptions(read_only=read_only)
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def save(self, step: int, items: dict[str, Any], about: dict[str, Any]) -> None:
-        """Saves trees of arrays and a JSON object in the background, unless the step is there.
+        """Saves pytrees of arrays and a JSON object in the background, unless the step has already been saved.
+
+        Args:
+          step: The step.
+          items: Pytrees of arrays, by name.
+          about: A JSON object.
 
         Raises:
-          InputError: this save, or the one before it, failed.
+          InputError: This save or the one before it failed.
         """
         self.wait()
         if step in self._manager.all_steps():
@@ -83,7 +95,11 @@ class Series:
         self._sealing = self._background.submit(self._seal)
 
     def wait(self) -> None:
-        """Waits until everything is written; raises InputError if that failed."""
+        """Waits until everything is on the disk.
+
+        Raises:
+          InputError: The save failed.
+        """
         sealing, self._sealing = self._sealing, None
         try:
             if sealing:
@@ -92,53 +108,59 @@ class Series:
             raise self._failed(error) from error
 
     def close(self) -> None:
-        """Waits, and ends the threads."""
+        """Waits until everything is on the disk, and ends the background threads."""
         try:
             self.wait()
         finally:
             self._background.shutdown()
-            with suppress(Exception):  # the failure of a save, once more
+            with suppress(Exception):  # the failure of a save, which `wait` has raised already
                 self._manager.close()
 
     def drop_after(self, step: int) -> None:
         """Removes the checkpoints of later steps."""
-        for later in [each for each in self._manager.all_steps() if each > step]:
-            self._manager.delete(later)
+        for later_step in [saved_step for saved_step in self._manager.all_steps() if saved_step > step]:
+            self._manager.delete(later_step)
 
     def restore(self, like: dict[str, Any]) -> Restored | None:
-        """The newest checkpoint that is whole, with a warning if others had to be passed over; None if there is none.
+        """Reads the newest undamaged checkpoint, with a warning for each damaged one that is newer.
 
         Args:
-          like: trees with the shapes, dtypes and shardings that are expected.
+          like: Pytrees with the expected shapes, dtypes and shardings, by name.
+
+        Returns:
+          The checkpoint; None if there is none.
 
         Raises:
-          InputError: all are damaged, or one is of another format or does not fit.
+          InputError: All checkpoints are damaged, or the newest other one has another format or other shapes.
         """
-        passed_over: dict[Path, DamagedError] = {}
+        damaged: dict[Path, DamagedError] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             folder = self.folder / str(step)
             try:
                 restored = self._read(step, like)
             except DamagedError as error:
-                passed_over[folder] = error
+                damaged[folder] = error
                 continue
-            for other, reason in passed_over.items():
-                logger.warning("%s: the checkpoint is damaged (%s); using %s instead", other, reason, folder)
+            for damaged_folder, reason in damaged.items():
+                logger.warning("%s: the checkpoint is damaged (%s); using %s instead", damaged_folder, reason, folder)
             return restored
-        if all(isinstance(error, UnfinishedError) for error in passed_over.values()):
-            return None  # the very first save was cut short
-        reasons = "; ".join(f"{folder}: the checkpoint is damaged ({error})" for folder, error in passed_over.items())
+        if all(isinstance(error, UnfinishedError) for error in damaged.values()):
+            return None  # there is none, or only a first save that was interrupted
+        reasons = "; ".join(f"{folder}: the checkpoint is damaged ({error})" for folder, error in damaged.items())
         raise InputError(f"{reasons}; no other is left: train in a new run_dir")
 
     def _read(self, step: int, like: dict[str, Any]) -> Restored:
         folder = self.folder / str(step)
-        is_format_1 = not (folder / CHECKSUMS).exists() and not (folder / "about").exists()
-        if not is_format_1:
-            verify(folder)
+        verify(folder)
         try:
-            about = self._about(step, "position" if is_format_1 else "about")
-            if about.pop("format", 1) > FORMAT:
-                raise InputError(f"{folder}: was written by a newer jaxrnn; update this one, or train in a new run_dir")
+            json_only = self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))
+            about = dict(json_only["about"])
+            file_format = about.pop("format", None)
+            if file_format != FORMAT:
+                raise InputError(
+                    f"{folder}: was written by another release of jaxrnn (format {file_format}, this one reads "
+                    f"{FORMAT}); use that release, or train in a new run_dir"
+                )
             for name, tree in like.items():
                 _check_shapes(self._manager.directory / str(step) / name, tree)
             arrays = {
@@ -148,17 +170,9 @@ class Series:
             restored = self._manager.restore(step, args=ocp.args.Composite(**arrays))
         except InputError:
             raise
-        except Exception as error:  # what orbax raises depends on what is wrong, and on its release
-            reason = _reason(error)
-            if is_format_1:
-                raise DamagedError(reason) from error
-            raise InputError(f"{folder}: the checkpoint cannot be read ({reason})") from error
+        except Exception as error:  # which error orbax raises depends on the fault and on its version
+            raise InputError(f"{folder}: the checkpoint cannot be read ({_reason(error)})") from error
         return Restored(step, {name: restored[name] for name in like}, about)
-
-    def _about(self, step: int, item: str) -> dict[str, Any]:
-        if not (self.folder / str(step) / item).exists():  # the best of format 1
-            return {}
-        return dict(self._manager.restore(step, args=ocp.args.Composite(**{item: ocp.args.JsonRestore()}))[item])
 
     def _seal(self) -> None:
         self._manager.wait_until_finished()
@@ -170,9 +184,9 @@ class Series:
             self._manager.delete(old)
 
     def _remove_unfinished(self) -> None:
-        """Removes what saves that did not come to their end have left.
+        """Removes what unfinished saves have left.
 
-        After a failure orbax's threads may write for a moment more, into the folder that is being removed.
+        After a failure orbax's threads may go on writing for a moment into the folder that is being removed.
         """
         if jax.process_index() != 0:
             return
@@ -192,21 +206,21 @@ class Series:
 
 
 def _check_shapes(folder: Any, like: Any) -> None:
-    """Raises InputError if a tree of arrays has other names or shapes than expected."""
+    """Raises InputError if a saved pytree of arrays has other names or shapes than expected."""
     metadata = ocp.StandardCheckpointHandler().metadata(folder)
-    found = {leaf.name: tuple(leaf.shape) for leaf in jax.tree.leaves(metadata.tree)}
+    saved = {leaf.name: tuple(leaf.shape) for leaf in jax.tree.leaves(metadata.tree)}
     leaves, _ = jax.tree.flatten_with_path(like)
     expected = {jax.tree_util.keystr(path, simple=True, separator="."): leaf.shape for path, leaf in leaves}
-    for name in sorted(found | expected):
-        if found.get(name) != expected.get(name):
+    for name in sorted(saved | expected):
+        if saved.get(name) != expected.get(name):
             raise InputError(
-                f"{folder}: {name} has shape {found.get(name)}, and the config or this release of jaxrnn needs "
+                f"{folder}: {name} has shape {saved.get(name)}, and the config or this release of jaxrnn needs "
                 f"{expected.get(name)}; train in a new run_dir"
             )
 
 
 def _reason(error: Exception) -> str:
-    """What the system said, if it is among the long texts of the libraries, else their first line."""
+    """Returns the operating system's error if the libraries' long message has one, otherwise its first line."""
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO):
         if os.strerror(number) in str(error):
             return os.strerror(number)

@@ -1,8 +1,9 @@
-"""What people look at: HTML pages that need nothing else, and coloured text for terminals."""
+"""What people look at: pages of HTML that need nothing else, and charts. They know no application."""
 
-from jaxrnn.views.html import Answers as Answers
-from jaxrnn.views.html import Mistake as Mistake
-from jaxrnn.views.html import Report as Report
-from jaxrnn.views.html import explanations_page as explanations_page
-from jaxrnn.views.html import report_page as report_page
-from jaxrnn.views.terminal import explanation_text as explanation_text
+from jaxrnn.views.charts import Curve as Curve
+from jaxrnn.views.charts import draw_chart as draw_chart
+from jaxrnn.views.charts import draw_learning as draw_learning
+from jaxrnn.views.page import Report as Report
+from jaxrnn.views.page import Section as Section
+from jaxrnn.views.page import render as render
+from jaxrnn.views.page import report_page as report_page

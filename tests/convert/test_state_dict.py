@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxrnn import convert, models, nn
+from jaxrnn import convert, nn
+from jaxrnn.applications.classification.config import ClassificationModelConfig
+from jaxrnn.applications.classification.model import TextClassifier
 
 pytestmark = pytest.mark.usefixtures("unchecked_types")
 
@@ -24,19 +26,13 @@ def lstm():
 
 @pytest.fixture
 def classifier():
-    return models.TextClassifier(
-        vocabulary_size=7,
-        num_classes=3,
-        embedding_features=3,
-        cell="gru",
-        hidden_features=4,
-        num_layers=1,
-        bidirectional=False,
-        dropout_rate=0.0,
-        pooling="last",
-        init="torch",
-        rngs=nnx.Rngs(0),
-    )
+    return make_classifier()
+
+
+def make_classifier(*, ratios=None, **more):
+    sizes = {"embedding": 3, "hidden": 4, "cell": "gru", "bidirectional": False, "pooling": "last", "init": "torch"}
+    config = ClassificationModelConfig(**sizes | more)
+    return TextClassifier(config, vocabulary_size=7, num_classes=3, ratios=ratios, rngs=nnx.Rngs(0))
 
 
 def refused(module, state_dict, message):
@@ -197,22 +193,22 @@ def test_options_that_change_nothing():
     jax.tree.map(np.testing.assert_array_equal, convert.to_torch(other), state_dict)
 
 
+RATIOS = np.ones((11, 7, 3), np.float32)
+
+
 @pytest.mark.parametrize(
-    "more",
+    ("more", "got"),
     [
-        {"num_ngrams": 4},
-        {"bag_of_words": True},
-        {"pooling": ("max", "attention")},
-        {"frequencies": (np.ones(7), np.ones(0))},
+        ({"ratios": RATIOS, "ratio_inputs": True}, "embedding, head, layer and 6 inputs of the layer"),
+        ({"ratios": RATIOS, "bag_of_words": True}, "bag, embedding, head, layer and 3 inputs of the layer"),
+        ({"pooling": "max,attention"}, "embedding, head, layer, pooling and 3 inputs of the layer"),
     ],
 )
-def test_classifiers_without_an_equivalent(more):
-    options = {"cell": "gru", "num_layers": 1, "bidirectional": False, "dropout_rate": 0.0, "init": "torch"}
-    sizes = {"vocabulary_size": 7, "num_classes": 3, "embedding_features": 3, "hidden_features": 4}
-    module = models.TextClassifier(**options | sizes | {"pooling": "last"} | more, rngs=nnx.Rngs(0))
+def test_classifiers_without_an_equivalent(more, got):
+    module = make_classifier(**more)
     message = (
-        "module: expected a classifier of embedding, recurrent layer and head alone, as the usual PyTorch program is, "
-        "got one with runs of words, their ratios, attention or a normalised embedding"
+        "module: expected a network of embedding, recurrent layer and head alone, as the usual PyTorch program is, got "
+        f"one with the weights {got} for 3 features of the embedding"
     )
     refused(module, {}, message)
     with pytest.raises(ValueError, match=re.escape(message)):

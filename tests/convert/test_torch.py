@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxrnn import convert, core, models, nn
+from jaxrnn import convert, core, nn
+from jaxrnn.applications.classification.config import ClassificationModelConfig
+from jaxrnn.applications.classification.model import TextClassifier
 
 torch = pytest.importorskip("torch")
 import torch_oracle as oracle  # noqa: E402, as it imports torch
@@ -204,19 +206,8 @@ def test_classifier(cell, layer_name, tmp_path, rng):
     program.eval()
     torch.save(program.state_dict(), tmp_path / "model.pt")
 
-    model = models.TextClassifier(
-        vocabulary_size=20,
-        num_classes=2,
-        embedding_features=3,
-        cell=cell,
-        hidden_features=4,
-        num_layers=2,
-        bidirectional=True,
-        dropout_rate=0.5,
-        pooling="last",
-        init="torch",
-        rngs=nnx.Rngs(0),
-    )
+    config = ClassificationModelConfig(cell=cell, embedding=3, hidden=4, num_layers=2, pooling="last", init="torch")
+    model = TextClassifier(config, vocabulary_size=20, num_classes=2, rngs=nnx.Rngs(0))
     model.eval()
     tokens, lengths = rng.integers(0, 20, (5, 7)), np.array([7, 1, 3, 7, 2])
     with torch.no_grad():

@@ -1,147 +1,199 @@
+"""One step of training and one of evaluation, against the same written out."""
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from flax import nnx
+from small_network import METRICS, measure, small_batches, small_examples, small_model, small_task
 
-from jaxrnn.data import BucketedBatches
-from jaxrnn.models import TextClassifier
-from jaxrnn.tasks import classification, classification_loss
-from jaxrnn.training import TrainState, make_evaluate, make_train_step, split_model
+from jaxrnn.data import Padded
+from jaxrnn.training import Devices, Evaluation, Measured, Task, TrainState, make_evaluate, make_train_step
+
+EXAMPLES = small_examples(5)
+LABELS = EXAMPLES.columns["label"]
 
 
 @pytest.fixture(scope="module")
 def model():
-    return TextClassifier(
-        vocabulary_size=12,
-        num_classes=2,
-        embedding_features=4,
-        cell="gru",
-        hidden_features=3,
-        num_layers=1,
-        bidirectional=True,
-        dropout_rate=0.5,
-        pooling="last",
-        init="orthogonal",
-        rngs=nnx.Rngs(0),
-    )
+    return small_model()
 
 
 @pytest.fixture(scope="module")
-def batches():
-    rng = np.random.default_rng(0)
-    token_ids = [rng.integers(2, 12, n).astype(np.int32) for n in (3, 1, 0, 5, 4)]
-    labels = np.array([0, 1, 1, 0, 1], np.int32)
-    return BucketedBatches(token_ids, labels, boundaries=(5,), batch_size=3, seed=0)
+def batch():
+    """Two examples and a row of filler, which must count for nothing."""
+    batch = next(batch for batch in small_batches(EXAMPLES, batch_size=3).in_order() if -1 in batch.indices)
+    assert batch.indices.tolist()[2] == -1
+    return batch
 
 
-def logits_one_by_one(model, batches):
-    model.eval()
-    rows = {}
-    for batch in batches.in_order():
-        for i, tokens, length in zip(batch.indices, batch.tokens, batch.lengths, strict=True):
-            if i >= 0:
-                rows[int(i)] = model(tokens[None, : max(length, 1)], length[None])[0]
-    return np.stack([rows[i] for i in sorted(rows)])
+def begin(model, optimizer, carry=()):
+    parameters = jax.tree.map(jnp.array, model.parameters)  # a step donates what it is given
+    return TrainState.initial(parameters, optimizer, carry).put(model, Devices.of(1))
 
 
-def test_split_model_names_every_parameter_and_merges_back(model):
-    split = split_model(model)
-    assert set(split.parameters) == {
-        *("embedding.embedding", "head.kernel", "head.bias"),
-        *(f"layer.cells.{k}.{name}" for k in (0, 1) for name in ("w_x", "w_h", "b", "b_hn")),
-    }
-    doubled = split.merge({name: 2 * value for name, value in split.parameters.items()})
-    np.testing.assert_array_equal(doubled.head.kernel[...], 2 * model.head.kernel[...])
+def one_by_one(model):
+    """Each example's outputs, without company or padding."""
+    network = model.merge(jax.tree.map(jnp.array, model.parameters), model.rest)
+    network.eval()
+    for example in (EXAMPLES[i] for i in range(len(EXAMPLES))):
+        length = len(example["words"])
+        values = example["words"] if length else np.ones(1, np.int32)
+        words, row, _ = network(Padded(values[None], np.array([length])))
+        yield {"row": row[0], "words": words[0, :length]}
 
 
-def test_evaluation_is_that_of_each_example_alone(model, batches):
-    evaluation = make_evaluate(split_model(model))(split_model(model).parameters, batches.in_order())
-    logits = logits_one_by_one(model, batches)
-    labels = np.array([0, 1, 1, 0, 1], np.int32)
-    np.testing.assert_allclose(evaluation.logits, logits, rtol=1e-5, atol=1e-6)
-    losses = np.asarray(classification_loss(jax.numpy.asarray(logits), jax.numpy.asarray(labels)), np.float64)
-    np.testing.assert_allclose(evaluation.totals.loss, losses.sum(), rtol=1e-5)
-    assert evaluation.totals[1:] == (int(((logits[:, 0] > 0) == labels).sum()), 5, 13, 0)
+def assert_close(actual, expected):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), actual, expected)
 
 
-def test_a_step_follows_the_gradient_of_the_mean_loss(model, batches):
-    split = split_model(model)
-    step = make_train_step(split, optax.sgd(0.1), seed=3)
-    batch = next(batch for batch in batches.in_order() if -1 in batch.indices)
-    assert batch.indices.tolist()[2] == -1  # two examples and a row of filler, which must count for nothing
-    before = jax.tree.map(np.array, split.parameters)
-    donated = jax.tree.map(jax.numpy.array, split.parameters)
-    state, totals = step(TrainState.initial(donated, optax.sgd(0.1)), batch)
+def test_evaluation_is_that_of_each_example_alone_in_the_data_s_order(model):
+    evaluate = make_evaluate(model, task=small_task())
+    sums, outputs = evaluate(model.parameters, small_batches(EXAMPLES, batch_size=3).in_order(), EXAMPLES)
+    expected = list(one_by_one(model))
+    assert_close(outputs, expected)  # also their shapes: what was padded has its own length again
+    logits = np.stack([each["row"] for each in expected]).astype(np.float64)
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    np.testing.assert_allclose(sums["loss"], -log_p[np.arange(5), LABELS].sum(), rtol=1e-5)
+    assert sums["correct"] == (logits.argmax(1) == LABELS).sum()
+    assert sums["count"] == 5
+    np.testing.assert_array_equal(sums["by_class"], np.bincount(LABELS, minlength=3))
+
+
+def test_scores_of_examples_are_added_to_the_sums(model):
+    """Each is given the example and its own output, without padding; filler has none."""
+    seen = []
+
+    def score(example, output):
+        seen.append(example["words"].tolist())
+        assert len(output["words"]) == len(example["words"])
+        return {"num_words": len(example["words"]), "logit": float(output["row"][0])}
+
+    evaluate = make_evaluate(model, task=small_task(score=score))
+    batches = small_batches(EXAMPLES, batch_size=3)
+    sums, outputs = evaluate(model.parameters, batches.in_order(), EXAMPLES)
+    assert sorted(seen) == sorted(EXAMPLES[i]["words"].tolist() for i in range(5))
+    assert sums["num_words"] == EXAMPLES.lengths.sum()
+    assert sums["logit"] == pytest.approx(sum(float(each["row"][0]) for each in outputs))
+    assert evaluate(model.parameters, batches.in_order()) == Evaluation(
+        {name: pytest.approx(sums[name]) for name in ("loss", "correct", "count", "by_class")}, []
+    )  # without the examples
+
+
+def test_a_step_follows_the_gradient_of_the_mean_loss(model, batch):
+    step = make_train_step(model, optax.sgd(0.1), 3, task=small_task())
+    state, sums, is_finite = step(begin(model, optax.sgd(0.1)), batch)
 
     def loss(parameters):
         key = jax.random.fold_in(jax.random.key(3), 0)
-        network = split.merge(parameters)
+        network = model.merge(parameters, model.rest)
         network.train()
-        logits = network(batch.tokens, batch.lengths, rngs=nnx.Rngs(dropout=key))
-        return classification_loss(logits, jax.numpy.asarray(batch.labels))[:2].mean()
+        _, logits, _ = network(batch.arrays["words"], rngs=nnx.Rngs(dropout=key))
+        return measure(logits, batch.arrays["label"], batch.weights)["loss"] / 2
 
-    value, gradients = jax.value_and_grad(loss)(before)
-    np.testing.assert_allclose(totals.loss / 2, value, rtol=1e-6)
-    assert int(totals.examples) == 2
-    assert int(state.step) == 1
+    value, gradients = jax.value_and_grad(loss)(model.parameters)
+    np.testing.assert_allclose(sums["loss"] / 2, value, rtol=1e-6)
+    assert (int(sums["count"]), int(state.step), bool(is_finite)) == (2, 1, True)
     for name, gradient in gradients.items():
-        np.testing.assert_allclose(state.parameters[name], before[name] - 0.1 * gradient, rtol=1e-5, atol=1e-7)
+        expected = model.parameters[name] - 0.1 * gradient
+        np.testing.assert_allclose(state.parameters[name], expected, rtol=1e-5, atol=1e-7)
+        assert np.abs(gradient).max() > 0, name
 
 
-def test_smoothing_is_minimised_and_not_reported(model, batches):
-    split = split_model(model)
-    batch = next(batch for batch in batches.in_order() if -1 in batch.indices)
-    before = jax.tree.map(np.array, split.parameters)
-    states, losses = [], []
-    for smoothing in (0.0, 0.3):
-        step = make_train_step(split, optax.sgd(0.1), seed=3, task=classification(label_smoothing=smoothing))
-        parameters = jax.tree.map(jax.numpy.array, before)
-        state, totals = step(TrainState.initial(parameters, optax.sgd(0.1)), batch)
-        states.append(state)
-        losses.append(float(totals.loss))
-    assert losses[0] == losses[1]
+def test_what_filler_holds_changes_nothing(model, batch):
+    """Not even numbers that are none."""
 
-    def loss(parameters):
-        network = split.merge(parameters)
-        network.train()
-        rngs = nnx.Rngs(dropout=jax.random.fold_in(jax.random.key(3), 0))
-        logits = network(batch.tokens, batch.lengths, rngs=rngs)
-        return classification_loss(logits, jax.numpy.asarray(batch.labels), label_smoothing=0.3)[:2].mean()
+    def with_nan(network, arrays, weights, carry, rngs):
+        _, logits, _ = network(arrays["words"], rngs=rngs)
+        logits = jnp.where(weights[:, None] > 0, logits, jnp.nan)
+        sums = measure(logits, arrays["label"], weights)
+        return Measured(sums["loss"], sums)
 
-    for name, gradient in jax.grad(loss)(before).items():
-        np.testing.assert_allclose(states[1].parameters[name], before[name] - 0.1 * gradient, rtol=1e-5, atol=1e-7)
-    assert not np.array_equal(states[0].parameters["head.kernel"], states[1].parameters["head.kernel"])
+    plain = small_task()
+    states = [
+        make_train_step(model, optax.sgd(0.1), 3, task=task)(begin(model, optax.sgd(0.1)), batch).state
+        for task in (plain, plain._replace(train=with_nan))
+    ]
+    assert_close(states[1].parameters, states[0].parameters)
 
 
-def test_bfloat16_is_for_products_alone(model, batches):
-    """Weights, gradients and losses stay float32, and are near those of float32 products."""
-    half = TextClassifier(
-        vocabulary_size=12,
-        num_classes=2,
-        embedding_features=4,
-        cell="gru",
-        hidden_features=3,
-        num_layers=1,
-        bidirectional=True,
-        dropout_rate=0.5,
-        pooling="last",
-        init="orthogonal",
-        dtype=jax.numpy.bfloat16,
-        rngs=nnx.Rngs(0),
+def test_dropout_follows_seed_and_step_alone(model, batch):
+    def losses(seed, steps):
+        step = make_train_step(model, optax.sgd(0.0), seed, task=small_task())
+        state = begin(model, optax.sgd(0.0))
+        found = []
+        for _ in range(steps):
+            state, sums, _ = step(state, batch)
+            found.append(float(sums["loss"]))
+        return found
+
+    assert losses(1, 3) == losses(1, 3)
+    assert len({*losses(1, 3), *losses(2, 3)}) == 6
+
+
+def test_a_step_that_is_not_finite_changes_the_number_of_the_step_alone(model, batch):
+    poisoned = model._replace(parameters=model.parameters | {"head.bias": np.array([np.nan, 0, 0], np.float32)})
+    adam = optax.adam(0.1)
+    before = begin(poisoned, adam, carry=jnp.ones((3, 8)))
+    expected = jax.tree.map(np.array, before)
+    state, sums, is_finite = make_train_step(poisoned, adam, 3, task=small_task(with_carry=True))(before, batch)
+    assert not is_finite
+    assert not any(np.any(value) for value in sums.values())  # they are not part of what is reported
+    assert jax.tree.all(
+        jax.tree.map(lambda a, b: np.array_equal(a, b, equal_nan=True), state, expected._replace(step=1))
     )
-    batch = next(batches.in_order())
-    results = []
-    for network in (model, half):
-        split = split_model(network)
-        step = make_train_step(split, optax.sgd(1.0), seed=3)
-        parameters = jax.tree.map(jax.numpy.array, split.parameters)
-        results.append((step(TrainState.initial(parameters, optax.sgd(1.0)), batch), split.parameters))
-    ((state, totals), before), ((state_half, totals_half), _) = results
-    assert totals_half.loss.dtype == np.float32
-    np.testing.assert_allclose(totals_half.loss, totals.loss, rtol=1e-2)
-    largest = max(np.abs(state.parameters[name] - value).max() for name, value in before.items())
-    for name, value in state_half.parameters.items():
+
+
+def test_the_carry_goes_from_step_to_step(model, batch):
+    task = small_task(with_carry=True)
+    step = make_train_step(model, optax.sgd(0.0), 3, task=task)
+    network = model.merge(jax.tree.map(jnp.array, model.parameters), model.rest)
+    network.train()
+    carry = task.initial_carry(network, 3)
+    state = begin(model, optax.sgd(0.0), carry=jnp.array(carry))
+    for number in range(3):
+        state = step(state, batch).state
+        key = jax.random.fold_in(jax.random.key(3), number)
+        _, _, carry = network(batch.arrays["words"], before=carry, rngs=nnx.Rngs(dropout=key))
+        np.testing.assert_allclose(state.carry, carry, rtol=1e-5, atol=1e-6)
+        assert np.abs(carry).max() > 0
+
+
+def test_each_shape_is_compiled_once(model):
+    traced = []
+    task = small_task()
+
+    def count(*arguments):
+        traced.append(1)
+        return task.train(*arguments)
+
+    step = make_train_step(model, optax.sgd(0.1), 3, task=task._replace(train=count))
+    state = begin(model, optax.sgd(0.1))
+    for number in range(2):
+        for batch in small_batches().epoch(number):
+            state = step(state, batch).state
+    assert len(traced) == 1
+
+
+def test_bfloat16_is_for_products_alone(model, batch):
+    """Weights, gradients and losses stay float32, and are near those of float32 products."""
+    after, sums = [], []
+    for each in (model, small_model(dtype=jnp.bfloat16)):
+        step = make_train_step(each, optax.sgd(1.0), 3, task=small_task())
+        result = step(begin(each, optax.sgd(1.0)), batch)
+        after.append(result.state.parameters)
+        sums.append(result.sums)
+    assert sums[1]["loss"].dtype == np.float32
+    np.testing.assert_allclose(sums[1]["loss"], sums[0]["loss"], rtol=1e-2)
+    largest = max(np.abs(after[0][name] - value).max() for name, value in model.parameters.items())
+    for name, value in after[1].items():
         assert value.dtype == np.float32, name
-        np.testing.assert_allclose(value, state.parameters[name], rtol=0, atol=2e-2 * largest, err_msg=name)
-    assert any(not np.array_equal(state_half.parameters[name], state.parameters[name]) for name in before)
+        np.testing.assert_allclose(value, after[0][name], rtol=0, atol=2e-2 * largest, err_msg=name)
+    assert any(not np.array_equal(after[1][name], after[0][name]) for name in after[0])
+
+
+def test_a_task_needs_no_outputs(model, batch):
+    task = Task(small_task().train, lambda network, arrays, weights: ({"loss": 0.0, "count": 1}, ()), METRICS)
+    evaluation = make_evaluate(model, task=task)(model.parameters, [batch])
+    assert evaluation.sums == {"loss": 0.0, "count": 1}
