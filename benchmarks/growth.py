@@ -50,13 +50,13 @@ def measure(
     functions = {
         f"{peer}, {x}": runners[peer].train for x, (runners, _) in zip(grown, made, strict=True) for peer in runners
     }
-    taken = in_turns(functions, seconds=seconds)
+    timings = in_turns(functions, seconds=seconds)
     rows = {}
     for peer in made[0][0]:
         points = [
             {
                 "x": x,
-                "seconds": summary(taken[f"{peer}, {x}"]),
+                "seconds": summary(timings[f"{peer}, {x}"]),
                 "mib": peak_mib(case, peer, "train") if with_memory else None,
             }
             for x, case in zip(grown, cases, strict=True)
@@ -91,10 +91,12 @@ def measure_padding(case: Case, *, kinds: Sequence[str] = KINDS, seconds: float)
     runners = {kind: make_runners(with_kind, ["jaxrnn"])[0]["jaxrnn"] for kind, with_kind in cases.items()}
     passes = {}
     for name in PASSES:
-        taken = in_turns({kind: getattr(runner, name) for kind, runner in runners.items()}, seconds=seconds)
+        timings = in_turns({kind: getattr(runner, name) for kind, runner in runners.items()}, seconds=seconds)
         passes[name] = {
-            kind: summary([t / (full * cases[kind].valid_share) for t, full in zip(turns, taken["full"], strict=False)])
-            for kind, turns in taken.items()
+            kind: summary(
+                [t / (full * cases[kind].valid_share) for t, full in zip(turns, timings["full"], strict=False)]
+            )
+            for kind, turns in timings.items()
         }
     shares = {kind: with_kind.valid_share for kind, with_kind in cases.items()}
     return {"case": case._asdict(), "valid_share": shares, "passes": passes}

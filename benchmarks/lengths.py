@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cases import IMDB_LENGTHS
-from jaxrnn.data import load_corpus, tokenize
+from jaxrnn.data.text import load_corpus, tokenize
 
 BIN = 10
 

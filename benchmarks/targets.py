@@ -53,14 +53,14 @@ def _against_peers(result: Result) -> Iterator[Target]:
 def _faster(result: Result, peer: str, changes: dict[str, Any], forward: float, train: float) -> Iterator[Target]:
     case = REFERENCE._replace(**changes)
     for (key, title), bound in zip(PASSES.items(), (forward, train), strict=True):
-        measured = _found(lambda row, key=key: row["passes"][key]["ratios"][peer]["median"], _rows(result, case))
+        measured = _first_value(lambda row, key=key: row["passes"][key]["ratios"][peer]["median"], _rows(result, case))
         yield Target(f"{peer}, {case.lengths}, {case.dtype}, {title}: its time over ours", bound, measured)
 
 
 def _limit(result: Result) -> Iterator[Target]:
     rows = _rows(result, REFERENCE)
     for key, title in PASSES.items():
-        measured = _found(lambda row, key=key: 100 * share_of_limit(result, row, key)["large"], rows)
+        measured = _first_value(lambda row, key=key: 100 * share_of_limit(result, row, key)["large"], rows)
         name = f"share of the matrix rate at {result['matrix_size']}³, full, float32, {title}"
         yield Target(name, 85, measured, unit="%")
 
@@ -86,15 +86,15 @@ def _padding(result: Result) -> Iterator[Target]:
             return row["passes"][key]["seconds"]["jaxrnn"]["median"] / ideal
 
         name = f"uniform lengths, {title}: time ÷ (full batch's time × share of valid steps)"
-        yield Target(name, 1.3, _found(cost, uniform) if full else None, at_least=False)
+        yield Target(name, 1.3, _first_value(cost, uniform) if full else None, at_least=False)
 
 
 def _application(result: Result) -> Iterator[Target]:
     rows = [row for row in result["parts"].get("application", []) if row["hidden"] == REFERENCE.hidden]
     for peer, bound in (("PyTorch packed", 12.0), ("PyTorch padded", 1.0)):
-        measured = _found(lambda row, peer=peer: row["ratios"][peer]["median"], rows)
+        measured = _first_value(lambda row, peer=peer: row["ratios"][peer]["median"], rows)
         yield Target(f"reference application, tokens per second over {peer}'s", bound, measured)
-    measured = _found(lambda row: 100 * pipeline_share(row), rows)
+    measured = _first_value(lambda row: 100 * pipeline_share(row), rows)
     yield Target("reference application, the input pipeline's share of a step", 3, measured, at_least=False, unit="%")
 
 
@@ -114,7 +114,7 @@ def _rows(result: Result, case: Case) -> list[Result]:
     return [row for row in result["parts"].get("layer", []) if Case(**row["case"]) == case]
 
 
-def _found(of: Callable[[Result], float], rows: list[Result]) -> float | None:
+def _first_value(of: Callable[[Result], float], rows: list[Result]) -> float | None:
     """Returns the number of the first row that has it; None if there is none."""
     for row in rows:
         try:

@@ -44,9 +44,9 @@ def in_turns(
     Returns:
       The seconds of each turn in order, by name.
     """
-    slow = {name for name, taken in (first or {}).items() if taken > max(seconds, WARM_UP_SECONDS)}
+    slow = {name for name, call_seconds in (first or {}).items() if call_seconds > max(seconds, WARM_UP_SECONDS)}
     slow |= {name for name, function in functions.items() if name not in slow and _warm_up(function) > seconds}
-    taken: dict[str, list[float]] = {name: [] for name in functions}
+    timings: dict[str, list[float]] = {name: [] for name in functions}
     rng = np.random.default_rng(0)
     start = time.perf_counter()
     for turn in range(MAX_TURNS):
@@ -56,16 +56,16 @@ def in_turns(
         for k in rng.permutation(len(present)):
             if present[k] not in slow:
                 functions[present[k]]()
-            taken[present[k]].append(timed(functions[present[k]]))
-    return taken
+            timings[present[k]].append(timed(functions[present[k]]))
+    return timings
 
 
 def _warm_up(function: Callable[[], Any]) -> float:
     """Calls a function a few times, or once if it is slow; returns the seconds of the last call."""
-    taken: list[float] = []
-    while len(taken) < WARM_UP_CALLS and sum(taken) < WARM_UP_SECONDS:
-        taken.append(timed(function))
-    return taken[-1]
+    seconds: list[float] = []
+    while len(seconds) < WARM_UP_CALLS and sum(seconds) < WARM_UP_SECONDS:
+        seconds.append(timed(function))
+    return seconds[-1]
 
 
 def summary(values: Sequence[float]) -> Summary:
@@ -74,14 +74,14 @@ def summary(values: Sequence[float]) -> Summary:
     return {"median": float(median), "low": float(low), "high": float(high), "turns": list(values)}
 
 
-def compared(taken: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Summary]]:
+def compared(timings: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Summary]]:
     """Summarises the seconds of each function, and the ratios of its time to the first function's in each turn."""
-    first = next(iter(taken.values()))
+    first = next(iter(timings.values()))
     ratios = {
         name: [theirs / ours for theirs, ours in zip(turns, first, strict=False)]  # a slow function has fewer turns
-        for name, turns in list(taken.items())[1:]
+        for name, turns in list(timings.items())[1:]
     }
     return {
-        "seconds": {name: summary(turns) for name, turns in taken.items()},
+        "seconds": {name: summary(turns) for name, turns in timings.items()},
         "ratios": {name: summary(values) for name, values in ratios.items()},
     }

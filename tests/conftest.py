@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import signal
 
 import jax
 import numpy as np
@@ -68,6 +69,30 @@ def strings(tmp_path_factory):
 def arguments(parity, strings):
     """`arguments(run_dir, *settings)`: the words that train the tiny application."""
     return lambda run_dir, *more: [*parity.SMALL, f"data.source={strings}", f"run_dir={run_dir}", *more]
+
+
+@pytest.fixture
+def stopping(monkeypatch):
+    """`stopping(step)`: trainings from now on are asked to stop during this step; None: not any more."""
+    from jaxrnn import train
+
+    make_train_step = train.make_train_step
+
+    def stopping(last_step):
+        def make(*arguments, **options):
+            train_step = make_train_step(*arguments, **options)
+
+            def stop(state, batch):
+                result = train_step(state, batch)
+                if int(result.state.step) == last_step:
+                    signal.raise_signal(signal.SIGINT)
+                return result
+
+            return stop
+
+        monkeypatch.setattr(train, "make_train_step", make)
+
+    return stopping
 
 
 @pytest.fixture

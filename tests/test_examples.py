@@ -2,6 +2,8 @@
 
 import doctest
 import importlib
+import json
+import os
 import pkgutil
 import re
 import subprocess
@@ -9,8 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from parity import PAGE, code_of_page, page
+from small_data import metrics_of, result_of
 
 import jaxrnn
+from jaxrnn import applications, evaluate, predict, report
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -34,9 +39,41 @@ def code(page):
     return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.S))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if code(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [each for each in PAGES if code(each) and each != PAGE], ids=lambda page: page.name)
 def test_snippets(page):
     exec(compile(code(page), str(page), "exec"), {})
+
+
+@pytest.fixture
+def parity_of_page(monkeypatch):
+    monkeypatch.setitem(applications.REGISTRY, "parity", page.Parity())
+
+
+def test_an_application_from_nothing(tmp_path, monkeypatch, capsys, parity_of_page):
+    """The program of the page, under 100 lines: its commands run and do what the page says."""
+    program = code_of_page()
+    assert len(program.splitlines()) < 100
+    (tmp_path / "parity.py").write_text(program)
+    commands = [
+        line.removeprefix("$ python ").split() for line in PAGE.read_text().splitlines() if line.startswith("$")
+    ]
+    assert [words[:2] for words in commands] == [
+        ["parity.py", command] for command in ("train", "evaluate", "predict", "report")
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, *commands[0]], cwd=tmp_path, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    monkeypatch.chdir(tmp_path)
+    run_dir = Path("runs/parity")
+    validations = [record["accuracy"] for record in metrics_of(run_dir) if record["split"] == "validation"]
+    assert validations[1:] == [1, 1]  # after two epochs every string is told right
+
+    assert evaluate.main([*commands[1][2:], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == result_of(run_dir)["test_accuracy"] == 1
+    assert predict.main(commands[2][2:]) == 0
+    assert capsys.readouterr().out == "0110 even\n10110 odd\n"
+    assert report.main(commands[3][2:]) == 0
+    assert "100.00 %" in (run_dir / "report.html").read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

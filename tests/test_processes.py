@@ -134,8 +134,8 @@ def test_two_processes_one_of_which_is_killed(words, one_device, tmp_path, victi
     log = (tmp_path / "0.log").read_text()
     assert "resuming at step" in log
     assert_agrees(run_dir, one_device)
-    assert "test accuracy" in log
-    assert "test accuracy" not in (tmp_path / "1.log").read_text()  # one speaks for both
+    assert "everything is in" in log
+    assert "everything is in" not in (tmp_path / "1.log").read_text()  # one speaks for both
 
 
 @pytest.mark.slow
@@ -149,13 +149,13 @@ def test_a_run_goes_on_with_another_number_of_devices(words, one_device, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "words"),
     [
-        ({"num_processes": None, "process": 0}, "devices.num_processes: expected a number here or in JAX_NUM_PROC"),
-        ({"num_processes": 2, "process": 2}, "devices.process: expected 0 to 1, got 2"),
-        ({"num_processes": 2, "process": 0, "coordinator": "here"}, "devices.coordinator: expected host:port, got"),
+        ({"num_processes": None, "process": 0}, "devices.num_processes: .*JAX_NUM_PROCESSES"),
+        ({"num_processes": 2, "process": 2}, "devices.process: .* 0 to 1, got 2"),
+        ({"num_processes": 2, "process": 0, "coordinator": "here"}, "devices.coordinator: .*host:port, got 'here'"),
     ],
 )
-def test_what_the_processes_must_be_told(arguments, message):
-    with pytest.raises(InputError, match=message):
+def test_what_the_processes_must_be_told(arguments, words):
+    with pytest.raises(InputError, match=words):
         processes.connect(**({"coordinator": "127.0.0.1:1"} | arguments))

@@ -158,7 +158,7 @@ def test_a_position_of_another_kind_is_refused(folder):
     about = step / "about" / "metadata"
     about.write_text(json.dumps({"format": FORMAT, "epok": 3}))
     seal(step)
-    with pytest.raises(InputError, match="latest/3: .*position"):
+    with pytest.raises(InputError, match=r"latest/3: .*position"):
         Checkpoints(folder).restore_latest(state_at(0, 0.0))
 
 

@@ -1,64 +1,69 @@
-"""What a run holds in memory, counted before it is made."""
+"""What a run holds in memory, counted from shapes before anything is made."""
+
+import math
+import time
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 import pytest
+from parity import page
 
-from jaxrnn import build, memory
-from jaxrnn.config import load_config
-from jaxrnn.data import Vocabulary
+from jaxrnn import train
+from jaxrnn.applications import NoAssets, load_config, network_shapes
 from jaxrnn.errors import InputError
-from jaxrnn.training import split_model
-
-WORDS = 50
-SIZES = ["model.embedding=30", "model.hidden=20", "model.num_layers=3", "model.ngram_features=7"]
+from jaxrnn.training import memory
 
 
-def make(*overrides):
-    """A config, a vocabulary with runs of words if there are any, and the parameters of the model."""
-    config = load_config(None, [*SIZES, *overrides])
-    words = [str(number) for number in range(WORDS - 2)]
-    vocabulary = Vocabulary(words).counted([words], longest=config.data.ngrams)
-    return config, vocabulary, split_model(build.build_model(config, vocabulary, num_classes=2)).parameters
+def num_bytes(arrays):
+    return sum(math.prod(each.shape) * each.dtype.itemsize for each in jax.tree.leaves(arrays))
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    ("overrides", "copies"),
     [
-        ["model.cell=lstm"],
-        ["model.cell=gru", "model.pooling=attention", "model.bidirectional=false"],
-        ["model.cell=elman", "model.pooling=mean,attention", "model.attention=dot", "data.ngrams=2"],
-        ["model.ratio_inputs=true", "model.bag_of_words=true", "data.ngrams=2"],
-        ["model.bag_of_words=true", "data.ngrams=2", "model.ngram_features=0"],
+        (["optim.optimizer=sgd"], 2),  # the parameters and their gradient
+        (["optim.optimizer=sgd", "optim.momentum=0.9"], 3),
+        (["optim.optimizer=lion", "optim.ema_decay=0.99"], 4),
+        (["optim.optimizer=adam"], 4),
+        (["optim.optimizer=adamw", "optim.accumulate_steps=2", "optim.ema_decay=0.99"], 6),
+        (["optim.average_epochs=3"], 7),
     ],
 )
-def test_a_model_that_memory_cannot_hold_is_refused(overrides, monkeypatch):
-    config, vocabulary, parameters = make(*overrides)
-    matrices = sum(value.size for name, value in parameters.items() if value.ndim > 1 and "head" not in name)
-    matrices -= sum(parameters[name].size for name in parameters if name.endswith((".b", "score.kernel")))
-    pages = {"SC_PAGE_SIZE": 4, "SC_PHYS_PAGES": 4 * matrices}
-    monkeypatch.setattr(memory.os, "sysconf", pages.get)
-    sizes = {"num_tokens": len(vocabulary), "num_ngrams": len(vocabulary.ngrams)}
-    memory.check_memory(config, **sizes, copies=4)
-    pages["SC_PHYS_PAGES"] -= 1
-    with pytest.raises(InputError, match=r"model\.hidden = 20 .* need more than 0 GiB, and this machine has 0"):
-        memory.check_memory(config, **sizes, copies=4)
+def test_a_model_that_memory_cannot_hold_is_refused(parity, overrides, copies, monkeypatch):
+    """With a byte less than the parameters, their gradient and the optimiser's state need, but for its counters."""
+    config = load_config(None, ["task=parity", "model.hidden=20", *overrides])
+    shapes = network_shapes(parity.APPLICATION, config, NoAssets())
+    needed = copies * num_bytes(shapes.parameters)
+    system = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": needed + 64}
+    monkeypatch.setattr(memory.os, "sysconf", system.get)
+    train._optimizer(config, 10, shapes)
+    system["SC_PHYS_PAGES"] = needed - 1
+    with pytest.raises(InputError, match=rf"^model: .*{shapes.num_parameters:,} parameters.*GiB"):
+        train._optimizer(config, 10, shapes)
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        [],
-        ["optim.optimizer=sgd"],
-        ["optim.optimizer=sgd", "optim.momentum=0.9"],
-        ["optim.optimizer=lion", "optim.ema_decay=0.99"],
-        ["optim.optimizer=adamw", "optim.accumulate_steps=2", "optim.ema_decay=0.99"],
-        ["optim.average_epochs=3"],
-    ],
-)
-def test_copies_are_what_the_optimiser_keeps(overrides):
-    config = load_config(None, overrides)
-    parameters = {"w": np.zeros(1000, np.float32)}
-    state = build.build_optimizer(config, num_steps=10).transformation.init(parameters)
-    kept = sum(leaf.size for leaf in jax.tree.leaves(state)) // 1000
-    assert memory.copies_in_training(config) == 2 + kept  # the parameters and their gradient
+def test_a_network_beyond_all_memory_is_refused_at_once(arguments, tmp_path):
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r"^model: .*model.hidden"):
+        train.main(arguments(tmp_path / "run", "model.hidden=1_000_000_000"))
+    assert time.monotonic() - start < 60
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+
+
+def test_shapes_take_no_memory(parity):
+    config = load_config(None, ["task=parity", "model.hidden=1_000_000"])
+    shapes = network_shapes(parity.APPLICATION, config, NoAssets())
+    assert isinstance(shapes.parameters["layer.cells.0.w_h"], jax.ShapeDtypeStruct)
+    assert shapes.num_parameters > 4 * 10**12
+    assert page.Parity.config is type(config)
+
+
+def test_the_memory_of_devices_counts_where_they_tell_it(monkeypatch):
+    class Device:
+        def memory_stats(self):
+            return {"bytes_limit": 100}
+
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device(), Device()])
+    memory.check_memory(jnp.zeros(50), num_parameters=50, purpose="training")
+    with pytest.raises(InputError, match="training its 51 parameters"):
+        memory.check_memory(jnp.zeros(51), num_parameters=51, purpose="training")

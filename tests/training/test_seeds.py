@@ -1,104 +1,101 @@
-"""Several seeds in one command, and their ensemble."""
+"""Several seeds in one command."""
 
-import json
 import shutil
-from pathlib import Path
 
-import numpy as np
 import pytest
-from small_data import SMALL, assert_same_run, write_data
+from small_data import assert_same_run, result_of
 
-from jaxrnn import build, ensemble, evaluate, predict, train
-from jaxrnn.config import load_config
-from jaxrnn.data import NGrams, Vocabulary, load_examples
-from jaxrnn.ensemble import load_ensemble
+from jaxrnn import evaluate, predict, report, train
 from jaxrnn.errors import InputError
-from jaxrnn.seeds import summarise
-from jaxrnn.tasks import class_probabilities
+from jaxrnn.training.seeds import summarise, table
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = write_data(tmp_path_factory.mktemp("data"))
-    (folder / "validation.jsonl").unlink()  # so that a seed decides the split
-    return folder
-
-
-@pytest.fixture(scope="module")
-def settings(data, tmp_path_factory):
-    small = [*SMALL, "data.max_shapes=1", "model.cell=elman", "model.bidirectional=false", "train.epochs=1"]
-    return [f"data.source={data}", f"data.cache_dir={tmp_path_factory.mktemp('cache')}", *small]
+def settings(arguments):
+    return lambda run_dir, *more: arguments(run_dir, "train.epochs=1", *more)
 
 
 @pytest.fixture(scope="module")
 def run_dir(settings, tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("runs") / "run"
-    assert train.main([*settings, f"run_dir={run_dir}", "seed=5", "train.seeds=2"]) == 0
-    return run_dir
+    path = tmp_path_factory.mktemp("runs") / "run"
+    assert train.main(settings(path, "seed=5", "train.seeds=2")) == 0
+    return path
 
 
-def test_each_seed_is_a_run_of_its_own(run_dir, settings, tmp_path, capsys):
-    assert train.main([*settings, f"run_dir={tmp_path / 'run'}", "seed=6", "data.split_seed=5"]) == 0
+def test_each_seed_is_a_run_of_its_own(run_dir, settings, tmp_path):
+    assert train.main(settings(tmp_path / "run", "seed=6", "data.split_seed=5")) == 0
     assert_same_run(run_dir / "seed-6", tmp_path / "run")
-    result = json.loads((run_dir / "result.json").read_text())
-    losses = [json.loads((run_dir / f"seed-{seed}" / "result.json").read_text())["test_loss"] for seed in (5, 6)]
+    result = result_of(run_dir)
+    losses = [result["runs"][f"seed-{seed}"]["test_loss"] for seed in result["seeds"]]
     assert result["seeds"] == [5, 6]
+    assert losses == [result_of(run_dir / f"seed-{seed}")["test_loss"] for seed in (5, 6)]
     assert losses[0] != losses[1]
     assert result["test_loss"]["mean"] == pytest.approx(sum(losses) / 2)
     assert result["test_loss"]["standard_deviation"] == pytest.approx(abs(losses[0] - losses[1]) / 2**0.5)
-    capsys.readouterr()
-    assert train.main([*settings, f"run_dir={run_dir}", "seed=5", "train.seeds=2"]) == 0
+    assert {"test_accuracy", "validation_loss", "seconds_training"} < result.keys()
+
+
+def test_a_complete_run_of_several_seeds_is_left_alone(run_dir, settings, capsys):
+    assert train.main(settings(run_dir, "seed=5", "train.seeds=2")) == 0
     assert capsys.readouterr().out.count("this run is complete") == 2
-    with pytest.raises(InputError, match=r"holds a run with another config .*train.seeds: 2 != 1"):
-        train.main([*settings, f"run_dir={run_dir}", "seed=5"])
+    with pytest.raises(InputError, match=r"another config .*train.seeds: 2 != 1"):
+        train.main(settings(run_dir, "seed=5"))
+    with pytest.raises(InputError, match=r"another config .*model.hidden: 4 != 5"):
+        train.main(settings(run_dir, "seed=5", "train.seeds=2", "model.hidden=5"))
 
 
-def test_the_ensemble_takes_the_mean_of_probabilities(run_dir, data, capsys):
-    examples = load_examples(str(data), split="test", label_names=("bad", "good"))
-    members = [build.load_classifier(run_dir / f"seed-{seed}") for seed in (5, 6)]
-    expected = np.mean([class_probabilities(each.logits(examples.texts)) for each in members], 0)
-    assert evaluate.main([str(run_dir), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    chosen = expected[np.arange(len(expected)), examples.labels]
-    assert found["loss"] == pytest.approx(-np.log(chosen).mean(), rel=1e-5)
-    assert found["num_members"] == 2
-    assert predict.main([str(run_dir), "--json", examples.texts[0]]) == 0
-    assert json.loads(capsys.readouterr().out)["probabilities"]["good"] == pytest.approx(expected[0, 1], rel=1e-5)
-    with pytest.raises(InputError, match=r"expected one run to explain, it holds several: take .*seed-5"):
-        predict.main([str(run_dir), "--explain", "fine"])
+def test_a_run_that_was_stopped_in_its_second_seed_goes_on(run_dir, settings, tmp_path, stopping, log, capsys):
+    words = settings(tmp_path / "run", "seed=5", "train.seeds=2")
+    shutil.copytree(run_dir / "seed-5", tmp_path / "run" / "seed-5")
+    config = tmp_path / "run" / "seed-5" / "config.toml"
+    config.write_text(config.read_text().replace(str(run_dir), str(tmp_path / "run")))
+    (tmp_path / "run" / "config.toml").write_text(
+        (run_dir / "config.toml").read_text().replace(str(run_dir), str(tmp_path / "run"))
+    )
+    shutil.copy(run_dir / "run.json", tmp_path / "run")
+    stopping(5)
+    assert train.main(words) == 130
+    assert not (tmp_path / "run" / "result.json").exists()
+    stopping(None)
+    assert train.main(words) == 0
+    assert "resuming at step 5 of 8" in log.text
+    assert capsys.readouterr().out.count("this run is complete") == 2  # of the first seed, at both starts
+    for seed in (5, 6):
+        assert_same_run(run_dir / f"seed-{seed}", tmp_path / "run" / f"seed-{seed}")
+    assert result_of(tmp_path / "run")["test_loss"] == result_of(run_dir)["test_loss"]
 
 
-def test_members_must_read_alike(run_dir, tmp_path):
-    other = shutil.copytree(run_dir / "seed-5", tmp_path / "other")
-    config = other / "config.toml"
-    config.write_text(config.read_text().replace("max_tokens = 400", "max_tokens = 7"))
-    with pytest.raises(InputError, match=r"other: cannot predict together with .*seed-5 \(data.max_tokens: 400 != 7\)"):
-        load_ensemble([run_dir / "seed-5", other])
+def test_the_folder_of_several_seeds_is_not_one_model(run_dir):
+    for command, more in ((evaluate, []), (predict, ["01"]), (report, [])):
+        with pytest.raises(InputError, match=r"several seeds.*/seed-5\b"):
+            command.main([str(run_dir), *more])
+    assert evaluate.main([str(run_dir / "seed-6")]) == 0
 
 
-def test_other_runs_of_words_are_another_vocabulary(monkeypatch):
-    vocabularies = [Vocabulary(["not", "good"], ngrams=NGrams([(run, 1)])) for run in ((2, 3), (3, 2))]
-    config = load_config(None, [])
-    found = [build.Classifier(config, ("bad", "good"), vocabulary, {}, 1) for vocabulary in vocabularies]
-    members = dict(zip((Path("one"), Path("other")), found, strict=True))
-    monkeypatch.setattr(ensemble, "load_classifier", members.__getitem__)
-    with pytest.raises(InputError, match=r"other: cannot predict together with one \(another vocabulary\)"):
-        load_ensemble(list(members))
-
-
-def test_a_seed_too_large_is_refused_before_the_first_run(tmp_path):
-    with pytest.raises(InputError, match=r"^seed: expected an integer from 0 to"):
-        train.main([f"run_dir={tmp_path / 'run'}", f"seed={2**32 - 1}", "train.seeds=2"])
-    assert not (tmp_path / "run" / "config.toml").exists()
+def test_a_seed_too_large_is_refused_before_the_first_run(settings, tmp_path):
+    with pytest.raises(InputError, match=r"^seed: .*4294967296"):
+        train.main(settings(tmp_path / "run", f"seed={2**32 - 1}", "train.seeds=2"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_standard_deviation_is_that_of_a_sample():
-    summary = summarise([{"test_loss": value, "test_accuracy": 0.5, "best_step": 1} for value in (1.0, 2.0, 6.0)])
+    results = [{"test_loss": value, "validation_f1": 0.5, "test_words": 7, "best_step": 1} for value in (1.0, 2.0, 6.0)]
+    summary = summarise(results)
     assert summary["test_loss"] == {"mean": 3.0, "standard_deviation": pytest.approx(7**0.5)}
-    assert summary["test_accuracy"] == {"mean": 0.5, "standard_deviation": 0.0}
-    assert set(summary) == {"test_loss", "test_accuracy"}
+    assert summary["validation_f1"] == {"mean": 0.5, "standard_deviation": 0.0}
+    assert set(summary) == {"test_loss", "validation_f1"}
+    assert summarise(results[:1])["test_loss"]["standard_deviation"] == 0.0
 
 
-def test_the_split_follows_its_own_seed():
-    assert load_config(None, ["seed=3"]).split_seed == 3
-    assert load_config(None, ["seed=3", "data.split_seed=0"]).split_seed == 0
+def test_a_metric_that_a_seed_did_not_measure_is_left_out():
+    results = [{"test_loss": 1.0, "test_f1": 0.5}, {"test_loss": 2.0}]
+    assert set(summarise(results)) == {"test_loss"}
+
+
+def test_the_table_has_a_line_for_each_run_and_each_statistic():
+    results = {"seed-1": {"test_loss": 1.0}, "seed-2": {"test_loss": 2.0}}
+    lines = table(results, summarise(list(results.values())), lambda name, value: f"{value:.2f}")
+    assert [line.split() for line in lines] == [
+        ["test", "loss"], ["seed-1", "1.00"], ["seed-2", "2.00"], ["mean", "1.50"], ["standard", "deviation", "0.71"],
+    ]  # fmt: skip
+    assert len({len(line) for line in lines}) == 1

@@ -1,4 +1,4 @@
-"""Runs with what a text classifier can be asked for, all at once."""
+"""A run with everything that a text classifier can be asked for, all at once."""
 
 import json
 
@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from small_data import SMALL, make_texts
 
-from jaxrnn import build, evaluate, train
-from jaxrnn.data import NUM_FOLDS
+from jaxrnn import applications, evaluate, train
+from jaxrnn.applications.classification.explain import explain
+from jaxrnn.applications.classification.ratios import NUM_FOLDS
 from jaxrnn.errors import InputError
-from jaxrnn.explain import explain
 
 EVERYTHING = [
     "data.strip_html=true", "data.truncate=both", "data.max_tokens=8", "data.head_fraction=0.4", "data.min_count=2",
-    "data.vocabulary_size=0", "data.subwords=30", "data.ngrams=3", "data.ngram_min_count=2", "model.ngram_features=4",
-    "model.pooling=max,mean,last,attention", "model.word_dropout_rate=0.1", "model.embedding_dropout_rate=0.2",
-    "model.normalize_embedding=true", "model.ratio_inputs=true", "model.bag_of_words=true",
+    "data.vocabulary_size=0", "data.ngrams=3", "data.ngram_min_count=2", "model.pooling=max,mean,last,attention",
+    "model.word_dropout_rate=0.1", "model.embedding_dropout_rate=0.2", "model.ratio_inputs=true",
+    "model.bag_of_words=true", "loss.label_smoothing=0.02",
 ]  # fmt: skip
 
 
@@ -46,23 +46,21 @@ def test_the_folder_is_all_that_evaluation_needs(arguments, tmp_path, capsys):
     assert evaluated["accuracy"] == result["test_accuracy"]
     assert evaluated["loss"] == pytest.approx(result["test_loss"], rel=1e-5)
 
-    classifier = build.load_classifier(run_dir)
-    vocabulary = classifier.vocabulary
-    assert vocabulary.ngrams.longest == 3
-    assert classifier.parameters["embedding.embedding"].shape == (len(vocabulary), 8)
-    assert classifier.parameters["ngrams.embedding"].shape == (len(vocabulary.ngrams), 4)
-    assert classifier.parameters["head.kernel"].shape == (4 * 8, 1)
-    ratios, weights = classifier.parameters["ratios.table"], classifier.parameters["bag.weight"]
-    assert ratios.shape == (NUM_FOLDS + 1, len(vocabulary) + len(vocabulary.ngrams), 1)
+    trained = applications.load(run_dir)
+    vocabulary, ngrams = trained.assets.vocabulary, trained.assets.ngrams
+    assert ngrams.longest == 3
+    assert trained.parameters["embedding.embedding"].shape == (len(vocabulary), 8)
+    assert trained.parameters["head.kernel"].shape == (4 * 8, 1)
+    ratios, weights = trained.assets.ratios, trained.parameters["bag.weight"]
+    assert ratios.shape == (NUM_FOLDS + 1, len(vocabulary) + len(ngrams), 1)
     assert weights.shape == ratios.shape[1:]
     good, bad = (vocabulary.tokens.index(word) for word in ("lovely", "dreary"))
-    sign = 1 if classifier.label_names == ("bad", "good") else -1
+    sign = 1 if trained.assets.label_names == ("bad", "good") else -1
     assert sign * ratios[-1, good, 0] > 1  # each word is in texts of one class alone
     assert sign * ratios[-1, bad, 0] < -1
     assert weights[good, 0] > 0  # in units of the ratio
     assert weights[bad, 0] > 0
     assert "br" not in vocabulary.words
-    assert "rare" in vocabulary.words  # a piece: no text has it as a word
 
     # Three tokens of the beginning and five of the end are read, without tags.
     start, end = "fine warm clever", "the dull cold film grey"
@@ -73,20 +71,21 @@ def test_the_folder_is_all_that_evaluation_needs(arguments, tmp_path, capsys):
         f"warm {start} {end}",
         "",
     ]
-    short, *same, other, empty = classifier.logits(texts)
-    np.testing.assert_allclose(same[0], same[1], rtol=1e-5)  # the runs at the cut are those of the whole text
+    answers = trained.predict(texts)
+    short, *same, other, empty = (np.log(each.probabilities["good"] / each.probabilities["bad"]) for each in answers)
+    np.testing.assert_allclose(same[0], same[1], rtol=1e-5)  # the n-grams at the cut are those of the whole text
     assert abs(other - short) > 1e-3
     assert np.isfinite(empty)
 
     # What words have to do with an answer includes what the bag says.
-    (explanation,) = explain(classifier, texts[:1])
+    (explanation,) = explain(trained, texts[:1])
     total = sum(word.attribution for word in explanation.words if word.attribution is not None)
     difference = explanation.log_odds - explanation.baseline_log_odds
     assert total == pytest.approx(difference, rel=0.05)
 
-    # Other runs of words are another vocabulary.
-    path = run_dir / "vocabulary.txt"
+    # Other n-grams are other assets.
+    path = run_dir / "ngrams.txt"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     (run_dir / "result.json").unlink()
-    with pytest.raises(InputError, match=r"data\.source has changed since this run began"):
+    with pytest.raises(InputError, match=r"ngrams\.txt"):
         train.main(arguments(run_dir, *EVERYTHING))

@@ -1,4 +1,4 @@
-"""The report and the explanations of a run, as users ask for them; the texts are as bad as texts can be."""
+"""The report and the explanations of a run, as users ask for them, on texts that try to break the page."""
 
 import json
 import re
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from small_data import SMALL, write_data
 
-from jaxrnn import build, predict, report, train
+from jaxrnn import applications, predict, report, train
+from jaxrnn.applications.classification.explain import explain
 from jaxrnn.errors import InputError
-from jaxrnn.explain import explain
 
 EVIL = (
     'dull </p><script>alert("x")</script><img src=http://evil.example/a.png onerror=alert(1)> {{ 7 * 7 }} '
@@ -63,8 +63,8 @@ def test_the_report_holds_what_was_measured_and_no_more(run_dir, capsys):
     assert "run &lt;b&gt;" in page
     result = json.loads((run_dir / "result.json").read_text())
     assert f"{result['validation_loss']:.4f}" in page
-    assert f"{100 * result['test_accuracy']:.2f} % of 60 texts" in page
-    assert "validation, 41 texts in 2 classes" in page
+    assert f"accuracy {100 * result['test_accuracy']:.2f} %, at the end of the run" in page
+    assert "validation, 41 examples" in page
     assert "not complete" not in page
     assert "these are not the data" not in page
     assert page.count("<svg") == 5
@@ -101,25 +101,23 @@ def test_data_elsewhere_or_others(copy, tmp_path):
     assert "these are not the data" in (copy / "report.html").read_text()
     with pytest.raises(InputError, match="if the data are elsewhere now, give --data"):
         report.main([str(copy), "--data", "/nowhere/at/all"])
-    (copy / "result.json").write_text('{"test_loss": "x"}')
-    with pytest.raises(InputError, match="expected the result of a run"):
-        report.main([str(copy)])
 
 
 def test_attributions_sum_to_the_difference_of_log_odds(run_dir):
-    classifier = build.load_classifier(run_dir)
+    trained = applications.load(run_dir)
     texts = ["a lovely bright clever film", EVIL, "", "the dull dull zzz"]
-    for text, found in zip(texts, explain(classifier, texts), strict=True):
-        assert "".join(word.text + word.space for word in found.words) == text
-        total = sum(word.attribution for word in found.words)
-        difference = found.log_odds - found.baseline_log_odds
+    probabilities = [answer.probabilities["good"] for answer in trained.predict(texts)]
+    for text, good, explanation in zip(texts, probabilities, explain(trained, texts), strict=True):
+        assert "".join(word.text + word.space for word in explanation.words) == text
+        total = sum(word.attribution for word in explanation.words)
+        difference = explanation.log_odds - explanation.baseline_log_odds
         assert total == pytest.approx(difference, abs=0.0101 * abs(difference))
-        logit = float(classifier.logits([text])[0, 0])
-        assert found.label == ("good" if logit > 0 else "bad")
-        assert found.log_odds == pytest.approx(abs(logit), rel=1e-4, abs=1e-5)
-        assert np.log(found.probability / (1 - found.probability)) == pytest.approx(found.log_odds, abs=1e-3)
-    assert {word.text for word in found.strongest(sign=1, count=2)} == {"dull"}
-    assert [word.is_known for word in found.words] == [True, True, True, False]
+        assert explanation.label == ("good" if good > 0.5 else "bad")
+        assert explanation.probability == pytest.approx(max(good, 1 - good), rel=1e-5)
+        p = explanation.probability
+        assert np.log(p / (1 - p)) == pytest.approx(explanation.log_odds, abs=1e-3)
+    assert {word.text for word in explanation.strongest(sign=1, count=2)} == {"dull"}
+    assert [word.is_known for word in explanation.words] == [True, True, True, False]
 
 
 def test_predict_explains(run_dir, tmp_path, capsys):
@@ -128,4 +126,20 @@ def test_predict_explains(run_dir, tmp_path, capsys):
     assert re.search(r"bad +[\d.]+\na dull film\nfor: +dull \+", output)
     assert "\x1b[31m" not in output
     assert predict.main([str(run_dir), "--html", str(tmp_path / "page.html"), EVIL]) == 0
-    assert_harmless((tmp_path / "page.html").read_text())
+    page = (tmp_path / "page.html").read_text()
+    assert_harmless(page)
+    assert "run &lt;b&gt;: explained" in page
+    capsys.readouterr()
+    assert predict.main([str(run_dir), "--explain", "--json", "a dull film"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [word for word, _ in answer["words"]] == ["a", "dull", "film"]
+    assert max(answer["words"], key=lambda pair: pair[1])[0] == "dull"
+
+
+def test_predict_answers_in_a_line(run_dir, capsys):
+    assert predict.main([str(run_dir), "a lovely\tbright \n film " + 30 * "clever "]) == 0
+    label, probability, text = capsys.readouterr().out.removesuffix("\n").split("\t")
+    assert label == "good"
+    assert 0.5 < float(probability) <= 1
+    assert text.startswith("a lovely bright film clever")
+    assert len(text) == 80
