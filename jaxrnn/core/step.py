@@ -62,3 +62,9 @@ def project_output(state: State, params: Params) -> State:
 def output_projection(params: Params) -> Array | None:
     """w_p, `[hidden, projected]`, if these weights have one."""
     return getattr(params, "w_p", None)
+
+
+def output_width(params: Params) -> int:
+    """Width of h, which may be projected."""
+    w_p = output_projection(params)
+    return params.w_h.shape[-1] if w_p is None else w_p.shape[-1]

@@ -1,9 +1,9 @@
-"""A kernel in the place of JAX's own operations: the value and the first gradient are the kernel's, all else theirs.
+"""A kernel that replaces JAX's operations for the value and the first gradient of a function.
 
-A kernel computes a function and the pull-back of a cotangent, and JAX can look into neither. Beside it stands the same
-function made of plain operations, and from it comes everything that the kernel has not: forward mode, derivatives of
-higher order, `vmap`, and running on another platform than the kernel's. So a kernel serves every transformation, and
-nobody who asks for a gradient need say beforehand which one.
+A kernel computes a function and the pull-back of a cotangent, and JAX can look into neither. The same function in
+plain operations is given beside it, and serves everything that the kernel does not: forward mode, derivatives of
+higher order, `vmap`, and other platforms than the kernel's. So a call with a kernel supports every transformation, and
+nobody has to say beforehand which derivatives will be taken.
 
 Four primitives, of which JAX sees these rules:
 
@@ -19,24 +19,30 @@ from typing import Any, NamedTuple
 
 import jax
 from jax import Array
-from jax.core import ShapedArray
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+
+from jaxrnn.core.versions import (
+    Primitive,
+    ShapedArray,
+    Zero,
+    instantiate_zeros,
+    is_undefined_primal,
+    register_rules,
+)
 
 Flat = Sequence[Any]
 
 
 class Kernel(NamedTuple):
-    """A function of a tree of floats, and of lengths, which have no derivative: its platform, and how it is computed.
+    """A function of a tree of floats, and of lengths, which have no derivative.
 
-    All four take first what is known before any array, `static`, which is hashable.
+    The first argument of all four, `static`, is hashable and known before any array.
 
     Attributes:
-      platform: that the kernel is for, as JAX names it when it lowers: "cpu", "cuda" or "tpu".
+      platform: Platform of the kernel, as JAX names it when it lowers: "cpu", "cuda" or "tpu".
       plain: `(static, args, lengths) -> results`, in JAX's operations.
-      forward: the same by the kernel.
-      save: `(static, args, lengths) -> (results, saved)`.
-      pull: `(static, args, lengths, results, saved, cotangents) -> cotangents of args`.
+      forward: The same by the kernel.
+      save: `(static, args, lengths) -> (results, saved)`, by the kernel.
+      pull: `(static, args, lengths, results, saved, cotangents) -> cotangents of args`, by the kernel.
     """
 
     platform: str
@@ -55,9 +61,9 @@ class Kernel(NamedTuple):
         return jax.tree.unflatten(results_tree, _forward_p.bind(lengths, *flat, bound=bound))
 
 
-@dataclass(frozen=True)  # no tuple: JAX would look into it, and hash what is inside by its own rules
+@dataclass(frozen=True)  # not a tuple, which JAX would look into and hash by its own rules
 class _Bound:
-    """A kernel with the structure of its arguments and results: what a primitive is given beside flat arrays."""
+    """A kernel with the structure of its arguments and results: the one parameter of a primitive."""
 
     kernel: Kernel
     static: Any
@@ -68,7 +74,7 @@ class _Bound:
     saved: tuple[jax.ShapeDtypeStruct, ...]
 
     def split(self, operands: Flat) -> tuple[Flat, Flat, Flat, Flat]:
-        """Arguments, results, saved and the rest, of operands in this order."""
+        """Arguments, results, saved arrays and the rest, of operands in this order."""
         ends = [0, self.tree.num_leaves, len(self.results), len(self.saved)]
         places = [sum(ends[: k + 1]) for k in range(4)]
         parts = [operands[a:b] for a, b in zip(places, [*places[1:], None], strict=True)]
@@ -91,7 +97,7 @@ def _save(bound: _Bound, lengths: Array, *flat: Array) -> list[Array]:
 
 
 def _plain_save(bound: _Bound, lengths: Array, *flat: Array) -> list[Array]:
-    # Nobody reads these zeros: where the plain operations run, the pull-back is theirs, too.
+    # Nobody reads these zeros: where the plain operations run, the pull-back is made of them, too.
     return [*_plain(bound, lengths, *flat), *(jax.numpy.zeros(s.shape, s.dtype) for s in bound.saved)]
 
 
@@ -119,48 +125,26 @@ def _plain_pull(bound: _Bound, lengths: Array, *operands: Array) -> list[Array]:
     return list(jax.vjp(lambda *flat: _plain(bound, lengths, *flat), *flat)[1](list(cotangents)))
 
 
-def _primitive(name: str, by_kernel: Callable, plain: Callable, shapes: Callable[[_Bound, Flat], Flat]) -> Primitive:
+def _primitive(name: str) -> Primitive:
     primitive = Primitive(f"kernel_{name}")
     primitive.multiple_results = True
-    primitive.def_impl(
-        jax.jit(lambda *operands, bound: primitive.bind(*operands, bound=bound), static_argnames="bound")
-    )
-    primitive.def_abstract_eval(
-        lambda *operands, bound: [ShapedArray(s.shape, s.dtype) for s in shapes(bound, operands)]
-    )
-
-    def batch(operands: Flat, axes: Flat, *, bound: _Bound) -> tuple[list[Array], list[int]]:
-        arrays = map(jax.numpy.asarray, operands)  # a tracer may hold one of NumPy's
-        results = jax.vmap(lambda *operands: plain(bound, *operands), in_axes=tuple(axes))(*arrays)
-        return results, [0] * len(results)
-
-    def lower(ctx: Any, *operands: Any, bound: _Bound) -> Any:
-        served = set(ctx.module_context.platforms) == {bound.kernel.platform}
-        function = by_kernel if served else plain
-        return mlir.lower_fun(lambda *operands: function(bound, *operands), multiple_results=True)(ctx, *operands)
-
-    batching.primitive_batchers[primitive] = batch
-    mlir.register_lowering(primitive, lower)
     return primitive
 
 
-_forward_p = _primitive("forward", _forward, _plain, lambda bound, _: bound.results)
-_save_p = _primitive("save", _save, _plain_save, lambda bound, _: [*bound.results, *bound.saved])
-_tangent_p = _primitive("tangent", _tangent, _tangent, lambda bound, _: bound.results)
-_pull_p = _primitive("pull", _pull, _plain_pull, lambda bound, operands: bound.split(operands[1:])[0])
+_forward_p, _save_p, _tangent_p, _pull_p = map(_primitive, ("forward", "save", "tangent", "pull"))
 
 
 def _jvp_of_forward(primals: Flat, tangents: Flat, *, bound: _Bound) -> tuple[Flat, Flat]:
     both = _save_p.bind(*primals, bound=bound)
-    d_results = _tangent_p.bind(*primals, *both, *map(ad.instantiate_zeros, tangents[1:]), bound=bound)
+    d_results = _tangent_p.bind(*primals, *both, *map(instantiate_zeros, tangents[1:]), bound=bound)
     return both[: len(bound.results)], d_results
 
 
 def _jvp_of_save(primals: Flat, tangents: Flat, *, bound: _Bound) -> tuple[Flat, Flat]:
     both = _save_p.bind(*primals, bound=bound)
-    d_results = _tangent_p.bind(*primals, *both, *map(ad.instantiate_zeros, tangents[1:]), bound=bound)
-    # Only the two rules below would read the tangent of what is saved, and they differentiate the plain operations.
-    d_saved = [ad.Zero(jax.typeof(part).to_tangent_aval()) for part in both[len(bound.results) :]]
+    d_results = _tangent_p.bind(*primals, *both, *map(instantiate_zeros, tangents[1:]), bound=bound)
+    # The tangent of the saved arrays is read by the two rules below alone, which differentiate the plain operations.
+    d_saved = [Zero(jax.typeof(part).to_tangent_aval()) for part in both[len(bound.results) :]]
     return both, [*d_results, *d_saved]
 
 
@@ -168,7 +152,7 @@ def _jvp_of_plain(primitive: Primitive, plain: Callable) -> Callable:
     def rule(primals: Flat, tangents: Flat, *, bound: _Bound) -> tuple[Flat, Flat]:
         lengths, *operands = primals
         flat, results, saved, rest = bound.split(operands)
-        d_flat, _, _, d_rest = (map(ad.instantiate_zeros, part) for part in bound.split(tangents[1:]))
+        d_flat, _, _, d_rest = (map(instantiate_zeros, part) for part in bound.split(tangents[1:]))
 
         def function(flat: Flat, rest: Flat) -> Flat:
             return plain(bound, lengths, *flat, *results, *saved, *rest)
@@ -181,14 +165,48 @@ def _jvp_of_plain(primitive: Primitive, plain: Callable) -> Callable:
 
 def _transpose_of_tangent(cotangents: Flat, lengths: Array, *operands: Any, bound: _Bound) -> Flat:
     known = operands[: len(operands) - bound.tree.num_leaves]
-    pulled = _pull_p.bind(lengths, *known, *map(ad.instantiate_zeros, cotangents), bound=bound)
+    pulled = _pull_p.bind(lengths, *known, *map(instantiate_zeros, cotangents), bound=bound)
     tangents = operands[len(known) :]
-    linear = [d if ad.is_undefined_primal(t) else None for d, t in zip(pulled, tangents, strict=True)]
+    linear = [d if is_undefined_primal(t) else None for d, t in zip(pulled, tangents, strict=True)]
     return [None] * (1 + len(known)) + linear
 
 
-ad.primitive_jvps[_forward_p] = _jvp_of_forward
-ad.primitive_jvps[_save_p] = _jvp_of_save
-ad.primitive_jvps[_tangent_p] = _jvp_of_plain(_tangent_p, _tangent)
-ad.primitive_jvps[_pull_p] = _jvp_of_plain(_pull_p, _plain_pull)
-ad.primitive_transposes[_tangent_p] = _transpose_of_tangent
+def _register(
+    primitive: Primitive, by_kernel: Callable, plain: Callable, shapes: Callable[[_Bound, Flat], Flat], **rules: Any
+) -> None:
+    def batch(operands: Flat, axes: Flat, *, bound: _Bound) -> tuple[list[Array], list[int]]:
+        arrays = map(jax.numpy.asarray, operands)  # a tracer may hold one of NumPy's
+        results = jax.vmap(lambda *operands: plain(bound, *operands), in_axes=tuple(axes))(*arrays)
+        return results, [0] * len(results)
+
+    def choose_lowering(platforms: set[str], *, bound: _Bound) -> Callable:
+        function = by_kernel if platforms == {bound.kernel.platform} else plain
+        return lambda *operands: function(bound, *operands)
+
+    register_rules(
+        primitive,
+        impl=jax.jit(lambda *operands, bound: primitive.bind(*operands, bound=bound), static_argnames="bound"),
+        shapes=lambda *operands, bound: [ShapedArray(s.shape, s.dtype) for s in shapes(bound, operands)],
+        choose_lowering=choose_lowering,
+        batch=batch,
+        **rules,
+    )
+
+
+_register(_forward_p, _forward, _plain, lambda bound, _: bound.results, jvp=_jvp_of_forward)
+_register(_save_p, _save, _plain_save, lambda bound, _: [*bound.results, *bound.saved], jvp=_jvp_of_save)
+_register(
+    _tangent_p,
+    _tangent,
+    _tangent,
+    lambda bound, _: bound.results,
+    jvp=_jvp_of_plain(_tangent_p, _tangent),
+    transpose=_transpose_of_tangent,
+)
+_register(
+    _pull_p,
+    _pull,
+    _plain_pull,
+    lambda bound, operands: bound.split(operands[1:])[0],
+    jvp=_jvp_of_plain(_pull_p, _plain_pull),
+)

@@ -6,15 +6,14 @@ Every other backend must equal it.
 import jax
 from jax import Array
 
-from jaxrnn.core.control import Fixed, Loop, Steps, enter, leave, zero_padding
-from jaxrnn.core.parameters import Params, State
+from jaxrnn.core.control import Direction, Results, Steps, enter, leave, zero_padding
+from jaxrnn.core.parameters import State
 from jaxrnn.core.step import step
 
 
-def reference_scan(
-    loop: Loop, x: Array, params: Params, state: State, fixed: Fixed, steps: Steps
-) -> tuple[Array | State, State]:
-    """Unrolls the cell over x `[time, batch, features]`: every step's h, or its whole state, and the last state."""
+def reference_scan(x: Array, direction: Direction) -> Results:
+    """Unrolls one direction of a layer over x `[time, batch, features]`."""
+    loop, params, state, fixed, steps = direction
 
     def body(state: State, inputs: tuple[Array, Steps]) -> tuple[State, Array | State]:
         x_t, at = inputs

@@ -1,17 +1,16 @@
-"""The fused scan over the rows that have not ended: for a CPU, and batches whose lengths differ.
+"""The fused scan over the rows that have not ended, for a CPU and batches whose lengths differ.
 
-Inputs are packed (`jaxrnn.core.packed_rows`), stay so through all layers and directions, and are unpacked at the end.
-The loops are those of the fused scan, with the input's projection inside, as a product over a step's rows is as fast as
-one over all of them and nothing need be stored for it. The reverse loop writes the gradients of the pre-activations
-over the pre-activations; the gradients of weights and inputs are then products over tiles of entries.
+Inputs are packed (`jaxrnn.core.kernels.packed_rows`), stay packed through all layers and directions, and are unpacked
+at the end. The loops are those of the fused scan with the input's projection inside: a product over the rows of one
+step is as fast as one over all steps, and nothing has to be stored for it. The reverse loop writes the gradients of the
+pre-activations over the pre-activations; the gradients of weights and inputs are then products over tiles of entries.
 
-It is a kernel beside the fused scan (`jaxrnn.core.kernel`) because JAX cannot differentiate a loop whose number of
-turns it does not know. No mathematics is here: a step is the fused scan's, its derivative the transpose of that one's
-tangent. What it gains, and what it costs to compile: docs/design/003-cpu.md.
+It is a kernel beside the fused scan (`jaxrnn.core.kernels.kernel`) because JAX cannot differentiate a loop whose number
+of turns it does not know. It has no mathematics of its own: a step is the fused scan's, and its derivative is the
+transpose of the fused scan's tangent. docs/design/003-cpu.md says what it gains and what it costs to compile.
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -20,19 +19,19 @@ from jax import Array
 
 from jaxrnn.core.call import VARIANTS, Call, platform_of
 from jaxrnn.core.cells import Cell
-from jaxrnn.core.control import Fixed, Loop, Steps, hold, length_mask, zero_padding
-from jaxrnn.core.fused_scan import (
-    Results,
-    fused_scan,
+from jaxrnn.core.control import Direction, Fixed, Loop, Results, Steps, hold
+from jaxrnn.core.kernels.kernel import Kernel
+from jaxrnn.core.kernels.packed_rows import PackedRows, Part
+from jaxrnn.core.linear import accumulator
+from jaxrnn.core.parameters import Layers, Params, State
+from jaxrnn.core.scans.fused import (
+    fused_layers,
     tangent_of_projection,
     tangent_outside,
     tangent_step,
     transpose_recurrent,
 )
-from jaxrnn.core.kernel import Kernel
-from jaxrnn.core.linear import accumulator
-from jaxrnn.core.packed_rows import PackedRows, Part
-from jaxrnn.core.parameters import Layers, Params, State
+from jaxrnn.core.stacking import stack_layers
 from jaxrnn.core.step import preactivations, project_output
 
 ALLOWED = ("all_states", *(f"params.{name}" for name in VARIANTS))
@@ -44,13 +43,13 @@ Loops = tuple[Loop, ...]  # of each direction
 
 
 def why_not_here() -> str | None:
-    """Why this machine has no use for it; None: it has."""
+    """The reason why it is of no use on this machine; None means that it is of use."""
     platform = platform_of(None)
     return None if platform == "cpu" else f"is for a CPU, and JAX runs on {platform}"
 
 
 def why_not(call: Call) -> str | None:
-    """Why it cannot serve a call; None: it can."""
+    """The reason why it cannot serve a call; None means that it can."""
     unknown = [name for name in call.options if name not in ALLOWED]
     for refused, reason in (
         (call.platform != "cpu", f"is for a CPU, and this call runs on {call.platform}"),
@@ -64,7 +63,7 @@ def why_not(call: Call) -> str | None:
 
 
 def why_not_chosen(call: Call) -> str | None:
-    """Why it would not be the fastest for a call; None: it was found to be."""
+    """The reason why it would not be the fastest for a call; None means that it was measured to be."""
     operations = 2 * call.time * call.batch * call.cell.num_gates * call.hidden * (call.features + call.hidden)
     if not call.has_lengths:
         return "gains nothing without lengths"
@@ -73,48 +72,46 @@ def why_not_chosen(call: Call) -> str | None:
     return None
 
 
-def run(loop: Loop, x: Array, params: Params, state: State, fixed: Fixed, steps: Steps) -> Results:
-    """Unrolls the cell over x `[time, batch, features]`, as the fused scan does; the mask is that of lengths."""
-    if steps.mask is None:  # no row ends
-        return fused_scan(loop, x, params, state, fixed, steps)
-    (outputs,), ((last,),) = KERNEL((loop,), (x, ((params,),), ((state,),)), steps.mask.sum(0, dtype=jnp.int32))
-    return outputs, last
+def run(x: Array, directions: Sequence[Direction]) -> list[Results]:
+    """One layer, in one direction or both."""
+    outputs, (last,) = run_layers(x, [directions])
+    return list(zip(outputs, last, strict=True))
 
 
-def run_layers(cell: Cell, x: Array, layers: Layers, states: Layers, lengths: Array | None) -> tuple[Array, Layers]:
-    """Layers of weights on states: outputs `[time, batch, directions * hidden]`, zero past the lengths; last states."""
-    loops = tuple(Loop(cell, reverse) for reverse in (False, True)[: len(layers[0])])
-    arguments = x, tuple(map(tuple, layers)), tuple(map(tuple, states))
-    outputs, last = _plain(loops, arguments, None) if lengths is None else KERNEL(loops, arguments, lengths)
-    return jnp.concatenate(outputs, axis=-1), last
+def run_layers(x: Array, layers: Sequence[Sequence[Direction]]) -> tuple[list[Any], Layers]:
+    """Layers with nothing between them: outputs of each direction of the last, and all last states."""
+    loops = tuple(direction.loop for direction in layers[0])
+    params, states = (tuple(tuple(getattr(d, name) for d in layer) for layer in layers) for name in ("params", "state"))
+    mask = layers[0][0].steps.mask
+    if mask is None:  # no row ends
+        return fused_layers(loops, x, params, states, None)
+    return KERNEL(loops, (x, params, states), mask.sum(0, dtype=jnp.int32))
 
 
-def _plain(loops: Loops, arguments: Arguments, lengths: Array | None) -> tuple[list, Layers]:
-    x, layers, states = arguments
-    steps, outputs, every = Steps(length_mask(lengths, x.shape[0])), [], []
-    for params, entered in zip(layers, states, strict=True):
-        x = jnp.concatenate(outputs, axis=-1).astype(x.dtype) if outputs else x
-        runs = [fused_scan(loop, x, p, s, Fixed(), steps) for loop, p, s in zip(loops, params, entered, strict=True)]
-        outputs = [jax.tree.map(partial(zero_padding, steps.mask), y) for y, _ in runs]
-        every.append(tuple(last for _, last in runs))
-    return outputs, tuple(every)
+def _plain(loops: Loops, arguments: Arguments, lengths: Array) -> tuple[list, Layers]:
+    return fused_layers(loops, *arguments, lengths)
 
 
 def _unroll(loops: Loops, arguments: Arguments, lengths: Array, *, save: bool) -> tuple[tuple[list, Layers], list]:
-    """Results, and of each layer its packed input and what each direction saves."""
+    """The results, and for each layer its packed input and the arrays that each direction saves."""
     x, layers, states = arguments
     rows = PackedRows(lengths, x.shape[0])
-    inputs, outputs, every, saved = rows.pack(x), [], [], []
-    for params, entered in zip(layers, states, strict=True):
-        inputs = jnp.concatenate(outputs, axis=-1).astype(x.dtype) if outputs else inputs
-        runs = [
-            _run(loop, rows, inputs, p, rows.sort(s), save=save)
-            for loop, p, s in zip(loops, params, entered, strict=True)
-        ]
-        outputs = [y for y, _, _ in runs]
-        every.append(tuple(rows.unsort(last) for _, last, _ in runs))
-        saved.append((inputs, [kept for _, _, kept in runs]))
-    return (jax.tree.map(rows.unpack, outputs), tuple(every)), saved
+
+    def run(layer: int, packed: Array) -> tuple[list[Array], tuple]:
+        given = zip(loops, layers[layer], states[layer], strict=True)
+        outputs, last, saved = zip(
+            *(_run(loop, rows, packed, params, rows.sort(state), save=save) for loop, params, state in given),
+            strict=True,
+        )
+        h = [y.h if loop.all_states else y for loop, y in zip(loops, outputs, strict=True)]
+        return h, (list(outputs), tuple(map(rows.unsort, last)), (packed, list(saved)))
+
+    def connect(layer: int, packed: Array, outputs: Sequence[Array]) -> Array:
+        return jnp.concatenate(outputs, axis=-1).astype(packed.dtype)
+
+    _, results = stack_layers(len(layers), rows.pack(x), run, connect)
+    outputs = jax.tree.map(rows.unpack, results[-1][0])
+    return (outputs, tuple(last for _, last, _ in results)), [saved for *_, saved in results]
 
 
 def _run(

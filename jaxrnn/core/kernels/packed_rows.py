@@ -1,10 +1,10 @@
-"""Rows of different lengths as one array that holds, step after step, the rows that have this step, and no other.
+"""Rows of different lengths packed into one array, which holds for each step only the rows that have it.
 
-Rows are sorted, longest first, so those with a step are always the first. XLA's shapes are fixed, so a step holds one
-of a few numbers of rows, the smallest that serves. As the number only falls, the steps with the same one are
-neighbours: a segment, which is a loop of a known number of rows over a number of steps that the program does not know.
-A row at a step is an entry, and packed arrays are `[entries, ...]`; what lies beyond the last entry is zero, and never
-computed.
+Rows are sorted, longest first, so the rows that have a step are always the first ones. XLA's shapes are fixed, so the
+number of rows of a step is rounded up to one of a few sizes. As this number only falls, the steps of one size are
+neighbours. They form a segment: a loop of a known number of rows over a number of steps that the program does not know.
+A row at a step is called an entry, and packed arrays are `[entries, ...]`. Beyond the last entry they are zero, and
+nothing is computed there.
 """
 
 from collections.abc import Callable

@@ -1,18 +1,19 @@
 """cuDNN's LSTM, the one that PyTorch runs, through `jax.experimental.rnn`.
 
-What it reads is one vector of weights: for each direction of each layer W_ih then W_hh, `[4·hidden, ...]` with the
-gates i f g o in their rows, and after all of them, in the same order, their two biases. Layers on top of each other and
-both directions are one call, whose steps cuDNN overlaps where they do not wait for each other.
+It reads one vector of weights: for each direction of each layer W_ih then W_hh, `[4·hidden, ...]` with the gates
+i f g o in their rows, and after all of them, in the same order, their two biases. Layers on top of each other and both
+directions are one call, whose steps cuDNN overlaps where they do not wait for each other.
 
-Found in the sources of JAX 0.10.2 to 0.12, and the reason for what stands here:
+The sources of JAX 0.10.2 to 0.12 show four limits, which this module works around:
 
-- only float32, whose products are TF32 unless JAX's default matmul precision says otherwise;
-- lengths are copied to the host in each pass, which waits for them: nothing is queued meanwhile, and the call cannot be
-  part of a CUDA graph;
-- a row without steps is not served: it is given one, and what comes of it is left out;
-- its dropout has a constant seed: ours is applied between calls.
+- It computes in float32 only, with TF32 products unless JAX's default matmul precision says otherwise.
+- Each pass copies the lengths to the host and waits for them, so nothing is queued meanwhile and the call cannot be
+  part of a CUDA graph.
+- It does not serve a row without steps. Such a row is given one step here, whose results are left out.
+- Its dropout has a constant seed. Ours is applied between calls.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -22,17 +23,17 @@ from jax import Array
 from jaxrnn.core import versions
 from jaxrnn.core.call import Call, platform_of
 from jaxrnn.core.cells import LSTM
-from jaxrnn.core.control import Fixed, Loop, Steps, hold, length_mask, zero_padding
-from jaxrnn.core.fused_scan import fused_scan
-from jaxrnn.core.kernel import Kernel
-from jaxrnn.core.parameters import Layers, LSTMParams, LSTMState, Params, State
+from jaxrnn.core.control import Direction, Loop, Results, hold, mask_lengths, zero_padding
+from jaxrnn.core.kernels.kernel import Kernel
+from jaxrnn.core.parameters import Layers, LSTMParams, LSTMState
+from jaxrnn.core.scans.fused import fused_layers
 
 # None is JAX's default on this platform, TF32.
 PRECISIONS = (None, "highest", "float32", "high", "tensorfloat32")
 
 
 class _Sizes(NamedTuple):
-    """What cuDNN is told beside arrays, by the names that JAX has for it."""
+    """The arguments of cuDNN besides arrays, by the names that JAX has for them."""
 
     input_size: int
     hidden_size: int
@@ -43,7 +44,7 @@ class _Sizes(NamedTuple):
 
 
 def why_not_here() -> str | None:
-    """Why this machine has no cuDNN to call; None: it has."""
+    """The reason why this machine has no cuDNN to call; None means that it has."""
     platform = platform_of(None)
     if platform != "cuda":
         return f"needs an NVIDIA GPU, and JAX runs on {platform}"
@@ -52,8 +53,8 @@ def why_not_here() -> str | None:
 
 
 def why_not(call: Call) -> str | None:
-    """Why it cannot serve a call; None: it can."""
-    precision = getattr(jax.config, "jax_default_matmul_precision")  # noqa: B009 (not in its type)
+    """The reason why it cannot serve a call; None means that it can."""
+    precision = versions.matmul_precision()
     for refused, reason in (
         (call.platform != "cuda", f"needs an NVIDIA GPU, and this call runs on {call.platform}"),
         (call.cell != LSTM, "serves the plain LSTM alone (cuDNN's GRU is not in JAX)"),
@@ -70,33 +71,32 @@ def why_not(call: Call) -> str | None:
     return module if isinstance(module, str) else None
 
 
-def run(loop: Loop, x: Array, params: Params, state: State, fixed: Fixed, steps: Steps) -> tuple[Array | State, State]:
-    """One direction of one layer, as the scans run it; the mask is that of lengths."""
-    lengths = None if steps.mask is None else steps.mask.sum(0)
-    y, ((last,),) = run_layers(loop.cell, x, ((params,),), ((state,),), lengths)
-    return y, last
+def run(x: Array, directions: Sequence[Direction]) -> list[Results]:
+    """One layer, in one direction or both."""
+    outputs, (last,) = run_layers(x, [directions])
+    return list(zip(outputs, last, strict=True))
 
 
-def run_layers(cell: Any, x: Array, layers: Layers, states: Layers, lengths: Array | None) -> tuple[Array, Layers]:
-    """Layers of weights on states: outputs `[time, batch, directions * hidden]`, zero past the lengths; last states."""
+def run_layers(x: Array, layers: Sequence[Sequence[Direction]]) -> tuple[list[Array], Layers]:
+    """Layers with nothing between them: outputs of each direction of the last, and all last states."""
     time, batch = x.shape[:2]
-    mask = length_mask(lengths, time)
-    at_least_one = jnp.full(batch, time) if lengths is None else jnp.maximum(lengths, 1)
-    sizes = _Sizes(x.shape[-1], layers[0][0].w_h.shape[-1], len(layers), 0.0, len(layers[0]) == 2)
+    mask = layers[0][0].steps.mask
+    lengths = mask_lengths(mask, time, batch)
+    params, states = (tuple(tuple(getattr(d, name) for d in layer) for layer in layers) for name in ("params", "state"))
+    sizes = _Sizes(x.shape[-1], params[0][0].w_h.shape[-1], len(layers), 0.0, len(layers[0]) == 2)
     x = zero_padding(mask, x).astype(jnp.float32)
-    arguments = x, tuple(map(tuple, layers)), tuple(map(tuple, states))
-    y, last = KERNEL(sizes, arguments, at_least_one.astype(jnp.int32))
-    has_steps = None if lengths is None else jnp.asarray(lengths) > 0
-    return zero_padding(mask, y), hold(has_steps, last, arguments[2])
+    y, last = KERNEL(sizes, (x, params, states), jnp.maximum(lengths, 1))
+    has_steps = None if mask is None else lengths > 0
+    return jnp.split(y, len(layers[0]), axis=-1), hold(has_steps, last, states)
 
 
 def pack(x: Array, layers: Layers, states: Layers) -> tuple[Array, Array, Array, Array]:
-    """What cuDNN reads: x `[batch, time, features]`, h and c `[layers * directions, batch, hidden]`, all weights."""
+    """CuDNN's arrays: x `[batch, time, features]`, h and c `[layers * directions, batch, hidden]`, all weights."""
     directions: list[LSTMParams] = [params for layer in layers for params in layer]
     matrices = [w.transpose(1, 2, 0).ravel() for params in directions for w in (params.w_x, params.w_h)]
     biases = [b.ravel() for params in directions for b in (params.b, jnp.zeros_like(params.b))]
-    each = [state for layer in states for state in layer]
-    h, c = (jnp.stack(part) for part in zip(*each, strict=True))
+    flat = [state for layer in states for state in layer]
+    h, c = (jnp.stack(part) for part in zip(*flat, strict=True))
     return x.swapaxes(0, 1), h, c, jnp.concatenate([*matrices, *biases])
 
 
@@ -127,17 +127,9 @@ def _pull(sizes: _Sizes, arguments: tuple, lengths: Array, results: Any, reserve
 
 
 def _plain(sizes: _Sizes, arguments: tuple, lengths: Array) -> Any:
-    x, layers, states = arguments
-    steps = Steps(mask=length_mask(lengths, x.shape[0]))
-    last = []
-    for params, entered in zip(layers, states, strict=True):
-        pairs = [
-            fused_scan(Loop(LSTM, reverse=k == 1), x, p, s, Fixed(), steps)
-            for k, (p, s) in enumerate(zip(params, entered, strict=True))
-        ]
-        x = jnp.concatenate([zero_padding(steps.mask, cast(Array, y)) for y, _ in pairs], axis=-1)
-        last.append(tuple(state for _, state in pairs))
-    return x, tuple(last)
+    loops = [Loop(LSTM, reverse) for reverse in (False, True)[: 1 + sizes.bidirectional]]
+    outputs, last = fused_layers(loops, *arguments, lengths)
+    return jnp.concatenate(outputs, axis=-1), last
 
 
 KERNEL = Kernel("cuda", _plain, _forward, _save, _pull)
