@@ -40,7 +40,7 @@ def check_params(cell: Cell, x: Array | jax.ShapeDtypeStruct, params: Params) ->
         raise ValueError(f"x: expected floats [time, batch, features], got {x.dtype} {list(x.shape)}")
     gates, features, hidden = cell.num_gates, x.shape[2], params.w_x.shape[-1]
     w_p = output_projection(params)
-    rows = output_width(params)
+    rows = hidden if w_p is None else w_p.shape[-1]
     if w_p is not None:
         _check_shape("params.w_p", w_p, (hidden, rows), cell)
     _check_shape("params.w_x", params.w_x, (features, gates, hidden), cell)

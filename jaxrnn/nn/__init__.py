@@ -9,8 +9,6 @@ from jaxrnn.nn.cells import ElmanCell as ElmanCell
 from jaxrnn.nn.cells import GRUCell as GRUCell
 from jaxrnn.nn.cells import LSTMCell as LSTMCell
 from jaxrnn.nn.cells import RecurrentCell as RecurrentCell
-from jaxrnn.nn.embedding import Embed as Embed
-from jaxrnn.nn.embedding import WordDropout as WordDropout
 from jaxrnn.nn.layers import GRU as GRU
 from jaxrnn.nn.layers import LSTM as LSTM
 from jaxrnn.nn.layers import Elman as Elman
@@ -19,3 +17,4 @@ from jaxrnn.nn.pooling import Pooling as Pooling
 from jaxrnn.nn.pooling import PoolingName as PoolingName
 from jaxrnn.nn.rnn import RNN as RNN
 from jaxrnn.nn.stack import RecurrentLayer as RecurrentLayer
+from jaxrnn.nn.word_dropout import WordDropout as WordDropout

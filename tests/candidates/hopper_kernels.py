@@ -1,6 +1,6 @@
 """The Hopper kernels compiled as `cutlass_call` compiles them, and their PTX run on the CPU.
 
-    python tests/core/hopper_kernels.py benchmarks/results/hopper_kernels.json
+    python tests/candidates/hopper_kernels.py benchmarks/results/hopper_kernels.json
 
 lists what every kernel that is served takes of a GPU, in a quarter of an hour on 2 cores.
 """
@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from ptx_machine import Machine
 
+from benchmarks.candidates.hopper.launch import backward_outputs, forward_outputs, launch, states
+from benchmarks.candidates.hopper.plan import CELLS, LANES, Plan, Sizes, fits, operand_dtype
 from jaxrnn import core
 from jaxrnn.core import call
-from jaxrnn.core.hopper.launch import backward_outputs, forward_outputs, launch, states
-from jaxrnn.core.hopper.plan import CELLS, LANES, Plan, Sizes, fits, operand_dtype
 
 
 def compile_kernel(plan, sizes, inputs, outputs):

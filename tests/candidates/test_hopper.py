@@ -9,21 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.candidates.hopper import pointwise
+from benchmarks.candidates.hopper.packing import pack_weights
+from benchmarks.candidates.hopper.plan import CELLS, Plan, Sizes, fits, operand_dtype
 from jaxrnn import core
-from jaxrnn.core.hopper import pointwise
-from jaxrnn.core.hopper.packing import pack_weights
-from jaxrnn.core.hopper.plan import CELLS, Plan, Sizes, fits, operand_dtype
 
 
 def test_nothing_imports_cutlass():
     """Neither the backend nor what it asks before a kernel is launched."""
     code = (
-        "import sys; sys.modules['cutlass'] = None; import jaxrnn.core as core; core.backends();"
-        "print(sorted(name for name in sys.modules if name.startswith('jaxrnn.core.hopper.')))"
+        "import sys; sys.modules['cutlass'] = None; import benchmarks.candidates.hopper, jaxrnn.core as core; core.backends();"
+        "print(sorted(name for name in sys.modules if name.startswith('benchmarks.candidates.hopper.')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     parts = ("backend", "launch", "packing", "plan", "pointwise")
-    assert done.stdout == f"{[f'jaxrnn.core.hopper.{part}' for part in parts]}\n"
+    assert done.stdout == f"{[f'benchmarks.candidates.hopper.{part}' for part in parts]}\n"
 
 
 def test_sizes_of_an_lstm():

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.candidates.hopper.launch import backward_outputs, forward_outputs
+from benchmarks.candidates.hopper.packing import pack_weights
+from benchmarks.candidates.hopper.plan import CELLS, Plan, Sizes, operand_dtype
 from jaxrnn import core
 from jaxrnn.core import cells
-from jaxrnn.core.control import Fixed, Loop, Steps, length_mask
-from jaxrnn.core.hopper.launch import backward_outputs, forward_outputs
-from jaxrnn.core.hopper.packing import pack_weights
-from jaxrnn.core.hopper.plan import CELLS, Plan, Sizes, operand_dtype
-from jaxrnn.core.reference import reference_scan
+from jaxrnn.core.control import Direction, Loop, Steps, length_mask
+from jaxrnn.core.scans.reference import reference_scan
 
 pytest.importorskip("cutlass", reason="the extra `hopper` (nvidia-cutlass-dsl) is not installed")
 kernels = pytest.importorskip("hopper_kernels")
@@ -73,7 +73,8 @@ class Case:
             params = core.LSTMParams(w_h, w_h, zero) if lstm else core.GRUParams(w_h, w_h, zero, b_hn)
             u = u.reshape(self.sizes.time, self.sizes.batch, -1)
             loop = Loop(cell, self.sizes.reverse[run])
-            y, last = reference_scan(loop, u, params, cell.state_type(*states), Fixed(), Steps(mask=mask))
+            direction = Direction(loop, params, cell.state_type(*states), steps=Steps(mask=mask))
+            y, last = reference_scan(u, direction)
             return jnp.where(mask[..., None], y, 0), tuple(last)
 
         b_hn = self.bias["bias"][run] if self.bias else None

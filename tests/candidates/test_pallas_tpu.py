@@ -10,8 +10,9 @@ from core_cases import CELLS, assert_trees_close, draw_params, draw_state, garba
 from jax.experimental import pallas
 from jax.experimental.pallas import tpu as pltpu
 
+from benchmarks.candidates.pallas_tpu import backend, program
 from jaxrnn import core
-from jaxrnn.core import call, pallas_tpu, pallas_tpu_program
+from jaxrnn.core import call
 
 T, B, D, H = 5, 16, 3, 128
 LENGTHS = np.array([5, 0, 1, 4, 2, 3, 5, 5] * 2)
@@ -21,8 +22,8 @@ EVERY = ["lstm", "gru_reset_after", "gru_reset_before", "elman_tanh", "gru_norm"
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of 2 steps and 8 rows, so that there are several, and the last of them is cut."""
-    sizes = pallas_tpu_program.Sizes(time=2, batch=8, num_bytes=0)
-    monkeypatch.setattr(pallas_tpu_program, "choose_sizes", lambda *_, **__: sizes)
+    sizes = program.Sizes(time=2, batch=8, num_bytes=0)
+    monkeypatch.setattr(program, "choose_sizes", lambda *_, **__: sizes)
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def tpu(monkeypatch, small_blocks):
     That of a TPU calls back to Python in a fixed order, which nothing that JAX differentiates may do.
     """
     monkeypatch.setattr(call, "_platform", lambda device: "tpu")
-    monkeypatch.setattr(pallas_tpu, "KERNEL", pallas_tpu.KERNEL._replace(platform="cpu"))
+    monkeypatch.setattr(backend, "KERNEL", backend.KERNEL._replace(platform="cpu"))
     monkeypatch.setattr(pallas, "pallas_call", partial(pallas.pallas_call, interpret=True))
 
 
@@ -64,9 +65,9 @@ def test_both_directions_and_all_gradients(name, rng):
 
         return both("pallas_tpu"), both("reference")
 
-    program = str(run.trace(x, params, state).jaxpr)
-    assert "kernel_save" in program
-    assert "kernel_pull" in program
+    jaxpr = str(run.trace(x, params, state).jaxpr)
+    assert "kernel_save" in jaxpr
+    assert "kernel_pull" in jaxpr
     actual, expected = run(x, params, state)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(expected))
     assert_trees_close(actual, expected, 2e-5)
@@ -78,10 +79,8 @@ def test_one_direction_in_reverse_without_gradients(dtype, tolerance, rng):
     x, [[params]], [[state]] = draw(rng, "lstm", 1)
     params = jax.tree.map(lambda a: jnp.asarray(a, dtype), params)
     run = {
-        backend: jax.jit(
-            lambda x, b=backend: core.lstm(x, params, lengths=LENGTHS, state=state, reverse=True, backend=b)
-        )
-        for backend in ("pallas_tpu", "reference")
+        name: jax.jit(lambda x, b=name: core.lstm(x, params, lengths=LENGTHS, state=state, reverse=True, backend=b))
+        for name in ("pallas_tpu", "reference")
     }
     assert "kernel_forward" in str(run["pallas_tpu"].trace(x).jaxpr)
     assert_trees_close(run["pallas_tpu"](x), run["reference"](x), tolerance)
@@ -99,7 +98,7 @@ def kernel_arguments(rng, name="lstm"):
 def test_in_the_interpreter_of_a_tpu(rng):
     """Its memory holds NaN until it is written, and a race between a copy and a read is found."""
     arguments, static = kernel_arguments(rng), (CELLS["lstm"], (False, True))
-    kernel, lengths = pallas_tpu.KERNEL, jnp.asarray(LENGTHS, jnp.int32)
+    kernel, lengths = backend.KERNEL, jnp.asarray(LENGTHS, jnp.int32)
     expected = jax.jit(lambda *a: kernel.plain(static, *a))(arguments, lengths)
     interpreter = pltpu.InterpretParams(detect_races=True, uninitialized_memory="nan")
     with pltpu.force_tpu_interpret_mode(interpreter):
@@ -119,7 +118,7 @@ def test_it_lowers_for_a_tpu(rng):
     @jax.jit
     def gradient(arguments):
         def loss(arguments):
-            (y, _), (z, _) = pallas_tpu.KERNEL((CELLS["lstm"], (False, True)), arguments, jnp.asarray(LENGTHS))
+            (y, _), (z, _) = backend.KERNEL((CELLS["lstm"], (False, True)), arguments, jnp.asarray(LENGTHS))
             return (y * z).sum()
 
         return jax.grad(loss)(arguments)

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from torch_program import Program
 
-from jaxrnn import convert, models, nn
+from jaxrnn import convert, nn
 
 pytestmark = pytest.mark.usefixtures("unchecked_types")
 
@@ -24,19 +25,7 @@ def lstm():
 
 @pytest.fixture
 def classifier():
-    return models.TextClassifier(
-        vocabulary_size=7,
-        num_classes=3,
-        embedding_features=3,
-        cell="gru",
-        hidden_features=4,
-        num_layers=1,
-        bidirectional=False,
-        dropout_rate=0.0,
-        pooling="last",
-        init="torch",
-        rngs=nnx.Rngs(0),
-    )
+    return Program("gru", nn.GRU(3, 4, init="torch", rngs=0), 3)
 
 
 def refused(module, state_dict, message):
@@ -195,28 +184,6 @@ def test_options_that_change_nothing():
     state_dict = convert.to_torch(plain)
     convert.from_torch(other, state_dict)
     jax.tree.map(np.testing.assert_array_equal, convert.to_torch(other), state_dict)
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"num_ngrams": 4},
-        {"bag_of_words": True},
-        {"pooling": ("max", "attention")},
-        {"frequencies": (np.ones(7), np.ones(0))},
-    ],
-)
-def test_classifiers_without_an_equivalent(more):
-    options = {"cell": "gru", "num_layers": 1, "bidirectional": False, "dropout_rate": 0.0, "init": "torch"}
-    sizes = {"vocabulary_size": 7, "num_classes": 3, "embedding_features": 3, "hidden_features": 4}
-    module = models.TextClassifier(**options | sizes | {"pooling": "last"} | more, rngs=nnx.Rngs(0))
-    message = (
-        "module: expected a classifier of embedding, recurrent layer and head alone, as the usual PyTorch program is, "
-        "got one with runs of words, their ratios, attention or a normalised embedding"
-    )
-    refused(module, {}, message)
-    with pytest.raises(ValueError, match=re.escape(message)):
-        convert.to_torch(module)
 
 
 def test_classifier(classifier):

@@ -14,8 +14,9 @@ from core_cases import assert_trees_close, draw_params, draw_state, garbage_in_p
 from jax.experimental import rnn
 
 from jaxrnn import core
-from jaxrnn.core import call, cudnn, versions
-from jaxrnn.core.backend_table import BACKENDS
+from jaxrnn.core import call, versions
+from jaxrnn.core.kernels import cudnn
+from jaxrnn.core.registry import BACKENDS
 
 T, B, D, H = 6, 5, 3, 4
 LENGTHS = np.array([6, 0, 1, 4, 6])

@@ -7,9 +7,9 @@ import pytest
 from core_cases import CELLS, assert_trees_close, draw_params, draw_state, garbage_in_padding, out_width
 
 from jaxrnn import core
-from jaxrnn.core import packed_rows, trimmed_scan
 from jaxrnn.core.control import Loop
-from jaxrnn.core.packed_rows import PackedRows
+from jaxrnn.core.kernels import packed_rows, trimmed_scan
+from jaxrnn.core.kernels.packed_rows import PackedRows
 
 T, B, D, H = 7, 5, 3, 4
 LENGTHS = np.array([3, 0, 7, 1, 4])

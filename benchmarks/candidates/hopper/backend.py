@@ -6,23 +6,24 @@ the gradients of weights and biases, sums over all steps; a batch that is no mul
 
 from collections.abc import Sequence
 from functools import partial
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from benchmarks.candidates.hopper.launch import backward_outputs, forward_outputs, launch
+from benchmarks.candidates.hopper.packing import pack_weights
+from benchmarks.candidates.hopper.plan import CELLS, ROWS, Plan, Sizes, fits, operand_dtype
 from jaxrnn.core import versions
 from jaxrnn.core.call import Call, capability_of, platform_of
 from jaxrnn.core.cells import Cell
-from jaxrnn.core.control import Fixed, Loop, Steps, length_mask, zero_padding
-from jaxrnn.core.fused_scan import recurrence
-from jaxrnn.core.hopper.launch import backward_outputs, forward_outputs, launch
-from jaxrnn.core.hopper.packing import pack_weights
-from jaxrnn.core.hopper.plan import CELLS, ROWS, Plan, Sizes, fits, operand_dtype
-from jaxrnn.core.kernel import Kernel
+from jaxrnn.core.control import Direction, Fixed, Loop, Results, Steps, length_mask, mask_lengths, zero_padding
+from jaxrnn.core.kernels.kernel import Kernel
 from jaxrnn.core.linear import matmul
-from jaxrnn.core.parameters import Layers, Params, State
+from jaxrnn.core.parameters import Params, State
+from jaxrnn.core.scans.fused import recurrence
 
 CAPABILITY = "9.0"
 MULTIPLE = 64  # of hidden units: the sizes that were compiled
@@ -30,16 +31,16 @@ PRECISIONS = (None, "default", "high", "tensorfloat32")  # all of them TF32 on t
 
 
 def why_not_here() -> str | None:
-    """Why this machine cannot run the kernels; None: it can."""
+    """The reason why this machine cannot run the kernels; None means that it can."""
     platform = platform_of(None)
     if platform != "cuda":
         return f"needs an NVIDIA GPU, and JAX runs on {platform}"
-    return _wrong_gpu(capability_of(None)) or versions.why_no_cutlass()
+    return _wrong_gpu(capability_of(None)) or why_no_cutlass()
 
 
 def why_not(call: Call) -> str | None:
-    """Why the kernels cannot serve a call; None: they can."""
-    precision = getattr(jax.config, "jax_default_matmul_precision")  # noqa: B009 (not in its type)
+    """The reason why the kernels cannot serve a call; None means that they can."""
+    precision = versions.matmul_precision()
     for refused, reason in (
         (call.platform != "cuda", f"needs an NVIDIA GPU, and this call runs on {call.platform}"),
         (call.cell != CELLS.get(call.cell.name), "serves the plain LSTM and GRU alone"),
@@ -60,29 +61,26 @@ def why_not(call: Call) -> str | None:
             return reason
     if not fits(call.cell.name, call.hidden, jnp.dtype(call.dtype).itemsize):
         return f"has no room on the chip for W_h of {call.hidden} hidden units in {call.dtype}"
-    return _wrong_gpu(call.capability) or versions.why_no_cutlass()
+    return _wrong_gpu(call.capability) or why_no_cutlass()
+
+
+def why_no_cutlass() -> str | None:
+    """Why the kernels cannot be compiled; None means that CUTLASS is there. It is not imported."""
+    return "CUTLASS is not installed: pip install 'jaxrnn[hopper]'" if find_spec("cutlass") is None else None
 
 
 def _wrong_gpu(capability: str | None) -> str | None:
     return None if capability == CAPABILITY else f"needs compute capability {CAPABILITY}, and this GPU has {capability}"
 
 
-def run(loop: Loop, x: Array, params: Params, state: State, fixed: Fixed, steps: Steps) -> tuple[Array | State, State]:
-    """One direction of one layer, as the scans run it; the mask is that of lengths."""
-    lengths = None if steps.mask is None else steps.mask.sum(0)
-    x = zero_padding(steps.mask, x)
-    y, (last,) = _run_layer(loop.cell, (loop.reverse,), x, (params,), (state,), lengths)
-    return y, last
-
-
-def run_layers(cell: Cell, x: Array, layers: Layers, states: Layers, lengths: Array | None) -> tuple[Array, Layers]:
-    """Layers of weights on states: outputs `[time, batch, directions * hidden]`, zero past the lengths; last states."""
-    every = []
-    x = zero_padding(length_mask(lengths, x.shape[0]), x)
-    for params, entered in zip(layers, states, strict=True):
-        x, last = _run_layer(cell, (False, True)[: len(params)], x, params, entered, lengths)
-        every.append(last)
-    return x, tuple(every)
+def run(x: Array, directions: Sequence[Direction]) -> list[Results]:
+    """One layer, in one direction or both, in one launch."""
+    cell, mask = directions[0].loop.cell, directions[0].steps.mask
+    lengths = mask_lengths(mask, *x.shape[:2])
+    reverse = tuple(direction.loop.reverse for direction in directions)
+    params, states = ([getattr(d, name) for d in directions] for name in ("params", "state"))
+    y, last = _run_layer(cell, reverse, zero_padding(mask, x), params, states, lengths)
+    return list(zip(jnp.split(y, len(directions), axis=-1), last, strict=True))
 
 
 def _run_layer(
@@ -91,11 +89,10 @@ def _run_layer(
     x: Array,
     params: Sequence[Params],
     states: Sequence[State],
-    lengths: Array | None,
+    lengths: Array,
 ) -> tuple[Array, tuple[State, ...]]:
     """The directions of a layer, over x that is zero past the lengths; outputs side by side, in the dtype of x."""
     time, batch, _ = x.shape
-    lengths = jnp.full(batch, time, jnp.int32) if lengths is None else jnp.asarray(lengths, jnp.int32)
     more = -batch % ROWS
     x, lengths = jnp.pad(x, [(0, 0), (0, more), (0, 0)]), jnp.pad(lengths, (0, more))
     weights, state = (jax.tree.map(lambda *parts: jnp.stack(parts), *each) for each in (params, states))

@@ -38,10 +38,10 @@ import cutlass.cute as cute
 from cuda.bindings.driver import CUstream
 from cutlass import Float32, Uint32
 
-from jaxrnn.core.hopper import ptx
-from jaxrnn.core.hopper.plan import PORTABLE, ROWS, WARP_PART, Plan, Sizes
-from jaxrnn.core.hopper.ptx import Value, select
-from jaxrnn.core.hopper.thread import PLACES, Thread
+from benchmarks.candidates.hopper import ptx
+from benchmarks.candidates.hopper.plan import PORTABLE, ROWS, WARP_PART, Plan, Sizes
+from benchmarks.candidates.hopper.ptx import Value, select
+from benchmarks.candidates.hopper.thread import PLACES, Thread
 
 
 class Backward(Thread):

@@ -42,10 +42,10 @@ import cutlass.cute as cute
 from cuda.bindings.driver import CUstream
 from cutlass import Float32, Int32, Int64, Uint32
 
-from jaxrnn.core.hopper import ptx
-from jaxrnn.core.hopper.plan import ROWS, Plan, Sizes
-from jaxrnn.core.hopper.ptx import Value, Words, select
-from jaxrnn.core.hopper.thread import PLACES, Thread
+from benchmarks.candidates.hopper import ptx
+from benchmarks.candidates.hopper.plan import ROWS, Plan, Sizes
+from benchmarks.candidates.hopper.ptx import Value, Words, select
+from benchmarks.candidates.hopper.thread import PLACES, Thread
 
 
 class Forward(Thread):

@@ -6,8 +6,8 @@ Arrays go by the names that `forward` and `backward` describe them under, in tha
 import jax.numpy as jnp
 from jax import Array, ShapeDtypeStruct
 
-from jaxrnn.core.hopper import pointwise
-from jaxrnn.core.hopper.plan import LANES, Plan, Sizes, operand_dtype
+from benchmarks.candidates.hopper import pointwise
+from benchmarks.candidates.hopper.plan import LANES, Plan, Sizes, operand_dtype
 
 
 def forward_outputs(
@@ -45,8 +45,8 @@ def launch(
     # Not before there is something to compile: CUTLASS comes with the extra `hopper`, and takes seconds to import.
     from cutlass.jax import cutlass_call  # pyright: ignore[reportMissingImports]
 
-    from jaxrnn.core.hopper.backward import backward_kernel
-    from jaxrnn.core.hopper.forward import forward_kernel
+    from benchmarks.candidates.hopper.backward import backward_kernel
+    from benchmarks.candidates.hopper.forward import forward_kernel
 
     build = backward_kernel if plan.backward else forward_kernel
     what = plan, sizes, jnp.dtype(output_dtype).itemsize, (*inputs, *outputs)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from jaxrnn.core.hopper.plan import LANES, UNITS, Plan, operand_dtype
+from benchmarks.candidates.hopper.plan import LANES, UNITS, Plan, operand_dtype
 
 
 def pack_weights(plan: Plan, w_h: Float[Array, "runs hidden gates hidden"]) -> Array:

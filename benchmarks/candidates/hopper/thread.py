@@ -11,9 +11,9 @@ import cutlass
 import cutlass.cute as cute
 from cutlass import Float32, Int32, Int64, Uint32
 
-from jaxrnn.core.hopper import pointwise, ptx
-from jaxrnn.core.hopper.plan import K_BYTES, LANES, ROWS, UNITS, Plan, Sizes
-from jaxrnn.core.hopper.ptx import Value, Words, select
+from benchmarks.candidates.hopper import pointwise, ptx
+from benchmarks.candidates.hopper.plan import K_BYTES, LANES, ROWS, UNITS, Plan, Sizes
+from benchmarks.candidates.hopper.ptx import Value, Words, select
 
 PLACES = range(4)  # a lane's (row, unit) pairs: two rows of two units, in the order of the tensor core's results
 

@@ -1,4 +1,4 @@
-"""The backend that runs recurrences by the TPU kernel of `pallas_tpu_program`, both directions of a layer in one."""
+"""The backend that runs recurrences by the TPU kernel of `program`, both directions of a layer in one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,30 +7,38 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrnn.core import versions
+from benchmarks.candidates.pallas_tpu import program
 from jaxrnn.core.call import Call, platform_of
 from jaxrnn.core.cells import Cell
-from jaxrnn.core.control import Fixed, Loop, Steps, length_mask, zero_padding
-from jaxrnn.core.fused_scan import recurrence, tangent
-from jaxrnn.core.kernel import Kernel
-from jaxrnn.core.pallas_tpu_program import LANES, Direction, choose_sizes, unroll
-from jaxrnn.core.parameters import Params, State
+from jaxrnn.core.control import Direction, Fixed, Loop, Results, Steps, length_mask, mask_lengths, zero_padding
+from jaxrnn.core.kernels.kernel import Kernel
+from jaxrnn.core.parameters import State
+from jaxrnn.core.scans.fused import recurrence, tangent
 
 ALLOWED = ("params.peephole", "params.norm")
 Static = tuple[Cell, tuple[bool, ...]]  # and of each direction, whether it runs from the end
 
 
 def why_not_here() -> str | None:
-    """Why this machine cannot run the kernel; None: it can."""
+    """The reason why this machine cannot run the kernel; None means that it can."""
     platform = platform_of(None)
     if platform != "tpu":
         return f"needs a TPU, and JAX runs on {platform}"
-    module = versions.pallas_tpu()
-    return module if isinstance(module, str) else None
+    return why_no_pallas()
+
+
+def why_no_pallas() -> str | None:
+    """The reason why JAX's Pallas cannot compile the kernel; None means that it can."""
+    try:
+        from jax.experimental.pallas import tpu
+    except ImportError as error:
+        return f"JAX {jax.__version__} has no Pallas for TPU: {error}"
+    missing = [name for name in ("CompilerParams", "VMEM", "InterpretParams") if not hasattr(tpu, name)]
+    return f"Pallas of JAX {jax.__version__} has no {', '.join(missing)}" if missing else None
 
 
 def why_not(call: Call) -> str | None:
-    """Why the kernel cannot serve a call; None: it can."""
+    """The reason why the kernel cannot serve a call; None means that it can."""
     unknown = [name for name in call.options if name not in ALLOWED]
     for refused, reason in (
         (call.platform != "tpu", f"needs a TPU, and this call runs on {call.platform}"),
@@ -40,15 +48,15 @@ def why_not(call: Call) -> str | None:
         ),
         (unknown, f"knows no {', '.join(unknown)}"),
         (call.divided, "runs on one device"),
-        (call.hidden % LANES != 0, f"needs a multiple of {LANES} hidden units, got {call.hidden}"),
+        (call.hidden % program.LANES != 0, f"needs a multiple of {program.LANES} hidden units, got {call.hidden}"),
         (call.time == 0 or call.batch == 0, "needs at least one step and one row"),
     ):
         if refused:
             return reason
-    module = versions.pallas_tpu()
-    if isinstance(module, str):
-        return module
-    sizes = choose_sizes(
+    missing = why_no_pallas()
+    if missing is not None:
+        return missing
+    sizes = program.choose_sizes(
         call.cell,
         time=call.time,
         batch=call.batch,
@@ -62,40 +70,13 @@ def why_not(call: Call) -> str | None:
     return None
 
 
-def run(loop: Loop, x: Array, params: Params, state: State, fixed: Fixed, steps: Steps) -> tuple[Array | State, State]:
-    """One direction of one layer, as the scans run it; the mask is that of lengths."""
-    lengths = None if steps.mask is None else steps.mask.sum(0)
-    ((y, last),) = _run_layer(loop.cell, (loop.reverse,), x, (params,), (state,), lengths)
-    return y, last
-
-
-def run_layers(
-    cell: Cell, x: Array, layers: Sequence[Sequence[Params]], states: Sequence[Sequence[State]], lengths: Array | None
-) -> tuple[Array, tuple]:
-    """Layers of weights on states: outputs `[time, batch, directions * hidden]`, zero past the lengths; last states."""
-    mask, dtype, every = length_mask(lengths, x.shape[0]), x.dtype, []
-    for params, entered in zip(layers, states, strict=True):
-        pairs = _run_layer(cell, (False, True)[: len(params)], x, params, entered, lengths)
-        x = jnp.concatenate([zero_padding(mask, y).astype(dtype) for y, _ in pairs], axis=-1)
-        every.append(tuple(last for _, last in pairs))
-    return x, tuple(every)
-
-
-def _run_layer(
-    cell: Cell,
-    reverse: tuple[bool, ...],
-    x: Array,
-    params: Sequence[Params],
-    states: Sequence[State],
-    lengths: Array | None,
-) -> list[tuple[Array, State]]:
-    time, batch = x.shape[:2]
-    x = zero_padding(length_mask(lengths, time), x)
-    arguments = tuple(
-        (cell.project(x, p), p._replace(w_x=None), state) for p, state in zip(params, states, strict=True)
-    )
-    lengths = jnp.full(batch, time, jnp.int32) if lengths is None else jnp.asarray(lengths, jnp.int32)
-    return KERNEL((cell, reverse), arguments, lengths)
+def run(x: Array, directions: Sequence[Direction]) -> Sequence[Results]:
+    """One layer, in one direction or both, in one program."""
+    mask = directions[0].steps.mask
+    x = zero_padding(mask, x)
+    arguments = tuple((d.loop.cell.project(x, d.params), d.params._replace(w_x=None), d.state) for d in directions)
+    static = directions[0].loop.cell, tuple(d.loop.reverse for d in directions)
+    return KERNEL(static, arguments, mask_lengths(mask, *x.shape[:2]))
 
 
 def _by_kernel(static: Static, arguments: tuple, lengths: Array, *, save: bool) -> list:
@@ -104,8 +85,8 @@ def _by_kernel(static: Static, arguments: tuple, lengths: Array, *, save: bool) 
     for u, params, state in arguments:
         w_h = params.w_h.reshape(params.w_h.shape[0], -1)
         rest = params._replace(w_h=None, b=None)
-        directions.append(Direction(u.reshape(*u.shape[:2], -1), w_h, params.b.reshape(1, -1), rest, state))
-    return unroll(cell, reverse, tuple(directions), lengths, save=save)
+        directions.append(program.Arrays(u.reshape(*u.shape[:2], -1), w_h, params.b.reshape(1, -1), rest, state))
+    return program.unroll(cell, reverse, tuple(directions), lengths, save=save)
 
 
 def _forward(static: Static, arguments: tuple, lengths: Array) -> list[tuple[Array, State]]:

@@ -54,7 +54,7 @@ def choose_sizes(
     return None
 
 
-class Direction(NamedTuple):
+class Arrays(NamedTuple):
     """The arrays of one direction: u `[time, batch, gates * hidden]`, and the cell's weights and state."""
 
     u: Array
@@ -65,7 +65,7 @@ class Direction(NamedTuple):
 
 
 def unroll(
-    cell: Cell, reverse: tuple[bool, ...], directions: tuple[Direction, ...], lengths: Array, *, save: bool = False
+    cell: Cell, reverse: tuple[bool, ...], directions: tuple[Arrays, ...], lengths: Array, *, save: bool = False
 ) -> list[tuple[Array, State, tuple[Array, ...]]]:
     """Runs all directions over the same rows.
 
@@ -106,15 +106,15 @@ def unroll(
             (sizes.time, sizes.batch, width), lambda i, t: (num_blocks - 1 - t if backwards else t, i, 0)
         )
 
-    def each(backwards: bool, d: Direction) -> Direction:
+    def each(backwards: bool, d: Arrays) -> Arrays:
         rest = jax.tree.map(whole, d.rest)
         state = jax.tree.map(lambda a: rows(a.shape[-1]), d.state)
-        return Direction(steps(d.u.shape[-1], backwards), whole(d.w_h), whole(d.b), rest, state)
+        return Arrays(steps(d.u.shape[-1], backwards), whole(d.w_h), whole(d.b), rest, state)
 
     num_others = len(cell.state_type._fields) - 1
     padded = num_blocks * sizes.time
 
-    def results(backwards: bool, d: Direction) -> tuple[Any, Any]:
+    def results(backwards: bool, d: Arrays) -> tuple[Any, Any]:
         widths = [hidden, *([cell.num_slots * hidden] + [hidden] * num_others if save else [])]
         shapes = [jax.ShapeDtypeStruct((padded, batch, width), d.u.dtype) for width in widths]
         last = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), d.state)
@@ -185,7 +185,7 @@ def _kernel(
                 out[...] = ref[...]
 
 
-def _traced_step(cell: Cell, like: Direction, batch: int) -> tuple[Callable, list[Array]]:
+def _traced_step(cell: Cell, like: Arrays, batch: int) -> tuple[Callable, list[Array]]:
     """The cell's step in a kernel's layout, and the constants in it, which a kernel must be given as arguments."""
 
     def step(u: Array, weights: tuple, state: State) -> tuple[Array, State]:
