@@ -43,7 +43,7 @@ REFUSED = [
     ("lstm", {"hidden": 448}, "has no room on the chip for W_h of 448 hidden units in float32"),
     ("lstm", {"shape": (0, B, D)}, "needs at least one step and one row"),
     ("lstm", {"shape": (T, 0, D)}, "needs at least one step and one row"),
-    ("lstm", {"mask": np.ones((T, B), bool), "max_gradient": 1.0}, "knows no mask, max_gradient"),
+    ("lstm", {"mask": np.ones((T, B), bool), "max_gradient": 1.0}, "does not support mask, max_gradient"),
 ]
 
 

@@ -137,7 +137,7 @@ REFUSED = [
     ({"B": 130}, {}, "has no room in VMEM for 128 hidden units and 130 rows, or no even part of them"),
     ({"B": 0}, {}, "needs at least one step and one row"),
     ({"dtype": "float64"}, {}, "computes in float32 or bfloat16, and the weights are float64"),
-    ({}, {"resets": np.zeros((T, B), bool), "max_gradient": 1.0}, "knows no resets, max_gradient"),
+    ({}, {"resets": np.zeros((T, B), bool), "max_gradient": 1.0}, "does not support resets, max_gradient"),
 ]
 
 

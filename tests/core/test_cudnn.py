@@ -170,8 +170,8 @@ def test_on_another_platform_the_plain_operations_run(calls, rng, monkeypatch):
 
 REFUSED = [
     ({"backend": "cudnn", "reverse": True}, "runs a direction in reverse beside the other alone"),
-    ({"mask": np.ones((T, B), bool)}, "knows no mask"),
-    ({"max_gradient": 1.0, "all_states": True}, "knows no max_gradient, all_states"),
+    ({"mask": np.ones((T, B), bool)}, "does not support mask"),
+    ({"max_gradient": 1.0, "all_states": True}, "does not support max_gradient, all_states"),
 ]
 
 

@@ -253,14 +253,14 @@ class TestRegisteredBackend:
 
     def test_by_name_only_and_what_it_cannot_serve(self):
         refuses = self.doubling(
-            why_not=lambda call: "knows no mask" if "mask" in call.options else None,
+            why_not=lambda call: "does not support mask" if "mask" in call.options else None,
             why_not_chosen=lambda call: "was not measured yet",
         )
         core.register_backend("double", refuses)
         found = core.resolve_backend(core.lstm_cell(), X, PARAMS)
         assert found.name == "fused_scan"
         assert found.others["double"] == "can serve, and was not measured yet: by name only"
-        with pytest.raises(ValueError, match="got 'double', which knows no mask"):
+        with pytest.raises(ValueError, match="got 'double', which does not support mask"):
             core.lstm(X, PARAMS, mask=MASK, backend="double")
 
     def test_a_name_is_taken_once(self):

@@ -52,7 +52,7 @@ def why_not(call: Call) -> str | None:
             call.dtype == "float32" and precision not in PRECISIONS,
             f"multiplies float32 as TF32, and the matmul precision is {precision!r}",
         ),
-        (call.options, f"knows no {', '.join(call.options)}"),
+        (call.options, f"does not support {', '.join(call.options)}"),
         (call.divided, "runs on one device"),
         (call.hidden % MULTIPLE != 0, f"needs a multiple of {MULTIPLE} hidden units, got {call.hidden}"),
         (call.time == 0 or call.batch == 0, "needs at least one step and one row"),

@@ -46,7 +46,7 @@ def why_not(call: Call) -> str | None:
             call.dtype not in ("float32", "bfloat16"),
             f"computes in float32 or bfloat16, and the weights are {call.dtype}",
         ),
-        (unknown, f"knows no {', '.join(unknown)}"),
+        (unknown, f"does not support {', '.join(unknown)}"),
         (call.divided, "runs on one device"),
         (call.hidden % program.LANES != 0, f"needs a multiple of {program.LANES} hidden units, got {call.hidden}"),
         (call.time == 0 or call.batch == 0, "needs at least one step and one row"),

@@ -53,7 +53,7 @@ def why_not(call: Call) -> str | None:
     unknown = [name for name in call.options if name not in ALLOWED]
     for refused, reason in (
         (call.platform != "cpu", f"is for a CPU, and this call runs on {call.platform}"),
-        (unknown, f"knows no {', '.join(unknown)}"),
+        (unknown, f"does not support {', '.join(unknown)}"),
         (call.divided, "runs on one device"),
         (call.time == 0 or call.batch == 0, "needs at least one step and one row"),
     ):
@@ -68,7 +68,7 @@ def why_not_chosen(call: Call) -> str | None:
     if not call.has_lengths:
         return "gains nothing without lengths"
     if operations < WORTH_COMPILING:
-        return f"takes longer to compile than {operations / 1e9:.1g} GFLOP a direction are worth"
+        return f"takes longer to compile than it gains at {operations / 1e9:.1g} GFLOP for each direction"
     return None
 
 
