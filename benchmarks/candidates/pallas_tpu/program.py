@@ -4,7 +4,7 @@ A scan reads its weights from HBM again at every step. Here one program runs ove
 index stays where it is: weights, and the states in scratch memory. In each step both directions take their products,
 which do not wait for each other, the one at step t and the other at T-1-t.
 
-The kernel does not support cell. It traces the cell's own step, products and pointwise function, with one change of layout: the
+The kernel knows no cell. It traces the cell's own step, products and pointwise function, with one change of layout: the
 slots of the pre-activations come first, `[slots, batch, hidden]`, as the last two axes are what a TPU's registers hold.
 
 The backward pass is that of the fused scan, from the pre-activations and states that the kernel then writes out.
