@@ -294,7 +294,8 @@ def unroll_layers(
 
     def run(layer: int, x: Array) -> tuple[list[Array], list[Results]]:
         results = _run_layer(cell, x, params[layer], given[layer])
-        return [y.h.astype(x.dtype) if all_states else y for y, _ in results], results
+        outputs: list[Any] = [y for y, _ in results]
+        return [y.h.astype(x.dtype) for y in outputs] if all_states else outputs, results
 
     y, results = stack_layers(len(params), x, run, connect or side_by_side)
     last = tuple(tuple(state for _, state in layer) for layer in results)

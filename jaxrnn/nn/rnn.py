@@ -32,7 +32,8 @@ class RNN(nnx.Module):
         self, cell: Any, *, time_major: bool = False, reverse: bool = False, backend: core.BackendName | None = None
     ):
         core.check_backend(backend)
-        if not callable(cell) or not callable(getattr(cell, "initialize_carry", None)):
+        is_cell = callable(cell) and callable(getattr(cell, "initialize_carry", None))
+        if not is_cell:
             got = repr(cell) if isinstance(cell, int) else type(cell).__name__
             raise ValueError(f"cell: expected a cell with initialize_carry, got {got}; torch.nn.RNN is nn.Elman here")
         self.cell = cell

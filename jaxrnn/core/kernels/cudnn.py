@@ -128,7 +128,8 @@ def _pull(sizes: _Sizes, arguments: tuple, lengths: Array, results: Any, reserve
 
 def _plain(sizes: _Sizes, arguments: tuple, lengths: Array) -> Any:
     loops = [Loop(LSTM, reverse) for reverse in (False, True)[: 1 + sizes.bidirectional]]
-    outputs, last = fused_layers(loops, *arguments, lengths)
+    x, params, states = arguments
+    outputs, last = fused_layers(loops, x, params, states, lengths)
     return jnp.concatenate(outputs, axis=-1), last
 
 
