@@ -110,7 +110,11 @@ def hold(mask: Array | None, new: Any, old: Any) -> Any:
     """Row by row, `new` where `mask` `[batch]` is true and `old` elsewhere, for a tree of `[batch, ...]` arrays."""
     if mask is None:
         return new
-    return jax.tree.map(lambda a, b: jnp.where(_with_rank_of(mask, a), a, b), new, old)
+
+    def select(a: Array, b: Array) -> Array:
+        return jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - mask.ndim)), a, b)
+
+    return jax.tree.map(select, new, old)
 
 
 def length_mask(lengths: AnyArray | None, time: int) -> Mask | None:
@@ -127,11 +131,9 @@ def mask_lengths(mask: Array | None, time: int, batch: int) -> Array:
 
 def zero_padding(mask: Array | None, x: Array) -> Array:
     """Zeros in x `[time, batch, ...]` where the mask `[time, batch]` is false."""
-    return x if mask is None else jnp.where(_with_rank_of(mask, x), x, jnp.zeros((), x.dtype))
-
-
-def _with_rank_of(mask: Array, x: Array) -> Array:
-    return mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
+    if mask is None:
+        return x
+    return jnp.where(jnp.expand_dims(mask, tuple(range(mask.ndim, x.ndim))), x, jnp.zeros((), x.dtype))
 
 
 def reversed_resets(resets: Array) -> Array:
