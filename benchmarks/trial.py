@@ -10,11 +10,11 @@ import os
 import subprocess
 import sys
 from functools import lru_cache
-from typing import cast
 
 import jax
 import jax.numpy as jnp
 
+from benchmarks import candidates
 from jaxrnn import core
 
 SECONDS = 120.0
@@ -43,6 +43,7 @@ def run(backend: str) -> None:
     Raises:
       ValueError: the backend computes other numbers than the reference.
     """
+    candidates.register_all()
     keys = iter(jax.random.split(jax.random.key(0), 12))
 
     def draw(*shape: int, dtype: str = "bfloat16") -> jax.Array:
@@ -54,7 +55,7 @@ def run(backend: str) -> None:
     for cell, params in ((core.lstm_cell(), lstm), (core.gru_cell(True), gru)):
 
         def loss(params: list, name: str, cell: core.Cell = cell) -> jax.Array:
-            y, _ = core.unroll_layers(cell, x, [params], lengths=lengths, backend=cast(core.BackendName, name))
+            y, _ = core.unroll_layers(cell, x, [params], lengths=lengths, backend=name)
             return (y**2).sum()
 
         found, expected = (jax.jit(jax.grad(loss), static_argnums=1)(params, name) for name in (backend, "reference"))

@@ -8,10 +8,13 @@ first is ours.
 
 from functools import partial
 
+from benchmarks import candidates
 from benchmarks.peers import flax, keras, ours, pytorch, scans
 from benchmarks.peers.runner import Peer
 from benchmarks.peers.runner import Runner as Runner
 from jaxrnn import core
+
+candidates.register_all()
 
 PEERS = {
     "jaxrnn": Peer(ours.make),

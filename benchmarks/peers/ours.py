@@ -1,12 +1,13 @@
 """Our layer, and the same by a plain `lax.scan` with autodiff."""
 
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from benchmarks import candidates
 from benchmarks.cases import Case
 from benchmarks.peers.runner import CannotServeError, Runner, jax_runner
 from benchmarks.trial import why_it_fails
@@ -14,7 +15,6 @@ from jaxrnn import core, nn
 
 LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "elman": nn.Elman}
 N_GATE = 2  # of the GRU's r, z, n
-TRIED_FIRST = ("hopper",)  # a kernel of our own that no GPU has run
 
 
 def make_layer(case: Case, backend: core.BackendName | None = None) -> nn.RecurrentLayer:
@@ -83,12 +83,12 @@ def make_backend(case: Case, backend: str) -> Runner:
       CannotServeError: it cannot serve the case here; its own reason.
     """
     here = core.backends()[backend]
-    if here is None and backend in TRIED_FIRST:
+    if here is None and backend in candidates.NAMES:
         here = why_it_fails(backend)
     if here is not None:
         raise CannotServeError(here)
     try:
-        return _make(case, cast(core.BackendName, backend))
+        return _make(case, backend)
     except ValueError as error:
         raise CannotServeError(str(error)) from error
 

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from benchmarks.candidates.cuda_graph import cuda_graph_options
 from benchmarks.cases import Case
 from benchmarks.peers.ours import make_layer, matrices
 from benchmarks.peers.runner import CannotServeError, Runner, jax_runner
-from jaxrnn import core
 from jaxrnn.core.checks import checked_state
-from jaxrnn.core.control import Fixed, Loop, Steps, length_mask, zero_padding
-from jaxrnn.core.fused_scan import fused_scan
+from jaxrnn.core.control import Direction, Loop, Steps, length_mask, zero_padding
+from jaxrnn.core.scans.fused import fused_scan
 from jaxrnn.nn import RecurrentCell
 
 OPTIONS: list[dict[str, Any]] = [
@@ -37,7 +37,7 @@ def make(case: Case, *, together: bool, graph: bool, unroll: int = 1) -> Runner:
     Args:
       case: what is run.
       together: both directions in one scan, whose products are stacks of two; else a scan for each, as by default.
-      graph: compiled with `core.cuda_graph_options`.
+      graph: compiled with `cuda_graph_options`.
       unroll: steps in one turn of the loop.
 
     Raises:
@@ -60,7 +60,7 @@ def make(case: Case, *, together: bool, graph: bool, unroll: int = 1) -> Runner:
         run,
         weights,
         gradients=lambda gradients: matrices(nnx.merge(graph_definition, gradients)),
-        compiler_options=core.cuda_graph_options() if graph else None,
+        compiler_options=cuda_graph_options() if graph else None,
     )
 
 
@@ -84,5 +84,5 @@ def both(cells: list[RecurrentCell], x: jax.Array, mask: jax.Array | None, unrol
 
 def _scan(loop: Loop, x: jax.Array, params: Any, mask: jax.Array | None = None) -> jax.Array:
     state = checked_state("state", loop.cell, None, params, x.shape[1])
-    y, _ = fused_scan(loop, x, params, state, Fixed(), Steps(mask=mask))
+    y, _ = fused_scan(x, Direction(loop, params, state, steps=Steps(mask=mask)))
     return jnp.asarray(y).astype(x.dtype)

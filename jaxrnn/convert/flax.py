@@ -1,7 +1,7 @@
 """Weights from and to Flax's own cells, nnx and linen, as nested dicts of arrays.
 
-Of an nnx cell, the dict is `nnx.to_pure_dict(nnx.state(cell, nnx.Param))`; of a linen cell, its `params`. Flax's cells
-have one bias a gate. Its carry is (c, h) where ours is (h, c).
+For an nnx cell the dict is `nnx.to_pure_dict(nnx.state(cell, nnx.Param))`, for a linen cell its `params`. Flax's cells
+have one bias for each gate. Their carry is (c, h) where ours is (h, c).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,11 +17,18 @@ Kind = Literal["nnx", "nnx_optimized", "linen"]
 
 
 class Dense(NamedTuple):
-    """One of the Dense layers that a Flax cell consists of."""
+    """One of the Dense layers that a Flax cell consists of.
+
+    Attributes:
+      name: Its name in Flax.
+      side: Which of our matrices it holds a part of.
+      gates: Which of our gates are side by side in its columns.
+      has_bias: Whether it has a bias.
+    """
 
     name: str
     side: Literal["w_x", "w_h"]
-    gates: tuple[int, ...]  # of ours, side by side in its columns
+    gates: tuple[int, ...]
     has_bias: bool
 
 
@@ -29,18 +36,18 @@ def from_flax(cell: nn.RecurrentCell, params: Mapping[str, Any]) -> None:
     """Loads the weights of a Flax cell into ours, in place; if anything is wrong, nothing changes.
 
     Args:
-      cell: `nn.LSTMCell`, `nn.GRUCell(reset_after=True)` or `nn.ElmanCell`, such as one of `layer.cells`. The last
-        stands for Flax's `SimpleCell`.
-      params: nested dict of the arrays of nnx's or linen's `LSTMCell`, `OptimizedLSTMCell`, `GRUCell`, `SimpleCell`.
-        Which it is shows in its keys.
+      cell: `nn.LSTMCell`, `nn.GRUCell(reset_after=True)` or `nn.ElmanCell`, such as one of `layer.cells`. The
+        last stands for Flax's `SimpleCell`.
+      params: Nested dict of the arrays of nnx's or linen's `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` or
+        `SimpleCell`. Its keys show which of them it is.
 
     Raises:
-      ValueError: a key is missing or unexpected, an array has another shape, or the cell has no Flax equivalent.
+      ValueError: A key is missing or unexpected, an array has another shape, or the cell has no Flax equivalent.
 
     Example:
       >>> from flax import nnx
       >>> theirs = nnx.OptimizedLSTMCell(2, 3, rngs=nnx.Rngs(0))
-      >>> ours = nn.LSTMCell(2, 3, rngs=nnx.Rngs(1))
+      >>> ours = nn.LSTMCell(2, 3, rngs=1)
       >>> from_flax(ours, nnx.to_pure_dict(nnx.state(theirs, nnx.Param)))
       >>> bool((ours.w_x[...].reshape(2, 12) == theirs.dense_i.kernel[...]).all())
       True
@@ -64,11 +71,11 @@ def to_flax(cell: nn.RecurrentCell, kind: Kind) -> dict[str, Any]:
     """The weights as a nested dict for a Flax cell.
 
     Args:
-      cell: as in `from_flax`.
-      kind: "linen", "nnx", or "nnx_optimized" for nnx's `OptimizedLSTMCell`, whose weights are laid out otherwise.
+      cell: As in `from_flax`.
+      kind: "linen", "nnx", or "nnx_optimized" for nnx's `OptimizedLSTMCell`, which lays its weights out in another way.
 
     Raises:
-      ValueError: the cell has no Flax equivalent, such as a GRU in nnx, which has no place for a b_hn that is not
+      ValueError: The cell has no Flax equivalent, such as a GRU in nnx, which has no place for a b_hn that is not
         zero.
     """
     _check(cell)
@@ -80,7 +87,7 @@ def to_flax(cell: nn.RecurrentCell, kind: Kind) -> dict[str, Any]:
 def _check(cell: nn.RecurrentCell) -> None:
     if not isinstance(cell, nn.RecurrentCell):
         raise ValueError(f"cell: expected nn.LSTMCell, nn.GRUCell or nn.ElmanCell, got {type(cell).__name__}")
-    if cell.core_cell.name == "gru_reset_before":
+    if isinstance(cell, nn.GRUCell) and not cell.reset_after:
         raise ValueError("cell: expected a GRU with reset_after=True, as Flax's is, got reset_after=False")
     extra = cell.weights().keys() - {"w_x", "w_h", "b", "b_h", "b_hn"}
     if extra or "b" not in cell.weights():
@@ -94,13 +101,13 @@ def _kind(names: Iterable[str]) -> Kind:
 
 
 def _denses(cell: nn.RecurrentCell, kind: Kind) -> list[Dense]:
-    """The Dense layers of Flax's version of this cell. The LSTM's bias is the recurrent, the others' the input's."""
+    """The Dense layers of Flax's version of this cell; an LSTM's bias is with w_h, that of the others with w_x."""
     gates = cell.core_cell.gates
-    is_lstm, every = "f" in gates, tuple(range(len(gates)))
+    is_lstm, all_gates = "f" in gates, tuple(range(len(gates)))
     if kind == "nnx_optimized" or (kind == "nnx" and not is_lstm):
-        return [Dense("dense_i", "w_x", every, not is_lstm), Dense("dense_h", "w_h", every, is_lstm)]
+        return [Dense("dense_i", "w_x", all_gates, not is_lstm), Dense("dense_h", "w_h", all_gates, is_lstm)]
     if len(gates) == 1:
-        return [Dense("i", "w_x", every, True), Dense("h", "w_h", every, False)]
+        return [Dense("i", "w_x", all_gates, True), Dense("h", "w_h", all_gates, False)]
     denses = []
     for k, gate in enumerate(gates):
         trap = "_" if kind == "nnx" and gate == "f" else ""  # `if` is no attribute name in Python

@@ -24,7 +24,7 @@ from jaxrnn.convert.layout import (
 )
 from jaxrnn.convert.reading import as_floats
 
-GRU_ORDER = [1, 0, 2]  # of r z n, the gates of ours that Keras's z r n are, and the other way round
+GRU_ORDER = [1, 0, 2]  # turns our gate order r z n into Keras's z r n, and back
 
 
 def from_keras(module: nn.RecurrentLayer, weights: Sequence[Any]) -> None:
@@ -32,16 +32,15 @@ def from_keras(module: nn.RecurrentLayer, weights: Sequence[Any]) -> None:
 
     Args:
       module: `nn.LSTM`, `nn.GRU` (of the same `reset_after`) or `nn.Elman`, of the same sizes; `nn.Elman` stands for
-        `SimpleRNN`. The merge of the directions and φ are the module's own; weights say nothing of either.
-      weights: arrays as `get_weights()` of the layer, of its `Bidirectional`, or of a model of such layers lists them.
+        `SimpleRNN`. Weights do not hold the merge of the directions or φ: those are the module's own.
+      weights: Arrays as `get_weights()` of the layer, of its `Bidirectional`, or of a model of such layers lists them.
 
     Raises:
-      ValueError: there are too few or too many arrays, one has another shape, or the module has no Keras equivalent.
+      ValueError: There are too few or too many arrays, one has another shape, or the module has no Keras equivalent.
 
     Example:
       >>> import numpy as np
-      >>> from flax import nnx
-      >>> lstm = nn.LSTM(2, 3, rngs=nnx.Rngs(0))
+      >>> lstm = nn.LSTM(2, 3, rngs=0)
       >>> from_keras(lstm, [np.ones((2, 12)), np.ones((3, 12)), np.arange(12.0)])
       >>> lstm.cells[0].b[...][1]  # of the forget gate
       Array([3., 4., 5.], dtype=float32)
@@ -65,14 +64,15 @@ def to_keras(module: nn.RecurrentLayer) -> list[np.ndarray]:
     """The weights as Keras's `set_weights` takes them; see `from_keras`.
 
     Raises:
-      ValueError: the module has no Keras equivalent.
+      ValueError: The module has no Keras equivalent.
     """
     check_plain(module, "Keras", merges=True)
     return [array for _, cell in named_cells(module) for array in _theirs(cell, export_cell(cell))]
 
 
 def _is_double(cell: nn.RecurrentCell) -> bool:
-    return cell.core_cell.name == "gru"
+    """Whether Keras gives this cell two biases."""
+    return cell.core_cell.has_recurrent_bias
 
 
 def _shapes(cell: nn.RecurrentCell) -> dict[str, tuple[int, ...]]:

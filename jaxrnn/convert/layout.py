@@ -1,12 +1,11 @@
-"""Weights of one cell in other layouts, and what all conversions share.
+"""Weights of one cell in other layouts, and the functions that all conversions share.
 
 PyTorch stacks the gates in the rows of a matrix, weight_ih [gates·hidden, features], Keras in the columns, kernel
 [features, gates·hidden]; ours have a gate axis, w_x [features, gates, hidden]. All agree on the LSTM's order of gates,
 i f g o; the GRU's is r z n here and in PyTorch and Flax, z r n in Keras.
 
-PyTorch has two biases, b and b_h here. They add up wherever both enter the same sum, so that a cell without
-`double_bias` keeps one, b: only the recurrent bias of the GRU's n gate, inside r ⊙ (W_hn h + b_hn), has a place of its
-own.
+PyTorch has two biases, called b and b_h here. They add up wherever both enter the same sum, so a cell without
+`double_bias` keeps one, b. Only the recurrent bias of the GRU's n gate, inside r ⊙ (W_hn h + b_hn), stays apart.
 """
 
 from collections.abc import Iterator
@@ -48,7 +47,7 @@ def export(param: nnx.Param) -> np.ndarray:
 
 
 def check_plain(layer: nn.RecurrentLayer, framework: str, *, projection: bool = False, merges: bool = False) -> None:
-    """ValueError if the layer has something that the other framework has no place for."""
+    """ValueError if the layer has something that the other framework does not have."""
     if not isinstance(layer, nn.LSTM | nn.GRU | nn.Elman):
         raise ValueError(f"module: expected a recurrent layer, nn.LSTM, nn.GRU or nn.Elman, got {type(layer).__name__}")
     names = {name for cell in layer.cells for name in cell.weights()}

@@ -1,10 +1,9 @@
 """Weights from and to PyTorch, by the names of its `state_dict`.
 
-Recurrent layers: `weight_ih_l{layer}`, `weight_hh_l{layer}`, `bias_ih_l{layer}`, `bias_hh_l{layer}`, with a projection
-`weight_hr_l{layer}`, and all with `_reverse` after those of the backward direction. A network of an embedding, a
-recurrent layer and a linear head, such as the text classifier without extras, has the names of the usual PyTorch
-program: `embedding`, the recurrent layer under its name (`lstm`, `gru` or `rnn`), and `fc`. torch itself is never
-imported, and no file is opened.
+Recurrent layers have `weight_ih_l{layer}`, `weight_hh_l{layer}`, `bias_ih_l{layer}`, `bias_hh_l{layer}`, with a
+projection `weight_hr_l{layer}`, and all with `_reverse` after those of the backward direction. A network of several
+parts says by its method `torch_parts` which of them has which name in PyTorch. torch itself is never imported, and no
+file is opened.
 """
 
 from collections.abc import Mapping
@@ -28,102 +27,100 @@ from jaxrnn.convert.layout import (
 )
 from jaxrnn.convert.reading import StateDictReader
 
+Part = nn.RecurrentLayer | nnx.Embed | nnx.Linear
+
 
 @runtime_checkable
 class Network(Protocol):
-    """A module whose weights are an embedding, a recurrent layer and a linear head."""
+    """A network of several parts, such as a classifier."""
 
-    embedding: nnx.Embed
-    layer: nn.RecurrentLayer
-    head: nnx.Linear
+    def torch_parts(self) -> Mapping[str, Part]:
+        """The parts by their names in PyTorch, in its order; ValueError if the network has others."""
+        ...
 
 
-def from_torch(module: nn.RecurrentLayer | Network, state_dict: Mapping[str, Any]) -> None:
+def from_torch(module: Part | Network, state_dict: Mapping[str, Any]) -> None:
     """Loads the weights of a PyTorch module into ours, in place; if anything is wrong, nothing changes.
 
-    A state dict says nothing of a `torch.nn.RNN`'s nonlinearity, nor of dropout: those are the module's own.
+    A state dict does not hold a `torch.nn.RNN`'s nonlinearity or any dropout: those are the module's own.
 
     Args:
-      module: `nn.LSTM`, `nn.GRU`, `nn.Elman`, or a network of the same sizes, such as a text classifier.
-      state_dict: names to PyTorch tensors, NumPy or JAX arrays; they are cast to the dtype of the module's weights.
-        To read a file, `torch.load(path, weights_only=True)`. All biases of the recurrent layer may be absent
-        (`bias=False`), and are zero then. A network's recurrent layer may be called `rnn` whatever its cell.
+      module: `nn.LSTM`, `nn.GRU` or `nn.Elman` of the same sizes, or a network with `torch_parts`, such as the text
+        classifier.
+      state_dict: Names to PyTorch tensors, NumPy or JAX arrays; they are cast to the dtype of the module's weights.
+        To read a file, `torch.load(path, weights_only=True)`. All biases of a recurrent layer may be absent
+        (`bias=False`), and are zero then. The recurrent layer of a network may be called `rnn` whatever its cell.
 
     Raises:
-      ValueError: a key is missing, unexpected, or of another shape; or the module has no PyTorch equivalent.
+      ValueError: A key is missing, unexpected, or of another shape; or the module has no PyTorch equivalent.
 
     Example:
       >>> import numpy as np
-      >>> from flax import nnx
-      >>> gru = nn.GRU(2, 3, rngs=nnx.Rngs(0))
+      >>> gru = nn.GRU(2, 3, rngs=0)
       >>> weights = {"weight_ih_l0": np.ones((9, 2)), "weight_hh_l0": np.ones((9, 3))}
       >>> from_torch(gru, weights)  # no biases at all: bias=False
       >>> float(gru.cells[0].w_x[...].sum()), float(gru.cells[0].b[...].sum())
       (18.0, 0.0)
     """
     reader = StateDictReader(state_dict)
-    if isinstance(module, nn.RecurrentLayer):
-        loaded = _read_layer(module, reader, prefix="")
+    if isinstance(module, Network):
+        loaded = [pair for name, part in module.torch_parts().items() for pair in _read(part, reader, name)]
     else:
-        loaded = _read_network(module, reader)
+        loaded = _read_layer(module, reader, prefix="")
     reader.finish()
     assign(loaded)
 
 
-def to_torch(module: nn.RecurrentLayer | Network) -> dict[str, np.ndarray]:
+def to_torch(module: Part | Network) -> dict[str, np.ndarray]:
     """The weights under PyTorch's names, in the order of its own `state_dict`.
 
     Without `double_bias`, our one bias becomes `bias_ih`, and `bias_hh` is zero (but for the GRU's n gate). bfloat16,
-    which PyTorch does not take from NumPy, becomes float32. On the other side:
+    which PyTorch does not take from NumPy, becomes float32. In PyTorch, load the result by
     `{k: torch.from_numpy(v) for k, v in ...}`.
 
     Args:
-      module: `nn.LSTM`, `nn.GRU`, `nn.Elman`, or a network such as a text classifier.
+      module: As in `from_torch`.
 
     Returns:
       Fresh arrays, which share no memory with the module.
 
     Raises:
-      ValueError: the module has no PyTorch equivalent.
+      ValueError: The module has no PyTorch equivalent.
 
     Example:
-      >>> from flax import nnx
-      >>> state_dict = to_torch(nn.LSTM(2, 3, rngs=nnx.Rngs(0)))
+      >>> state_dict = to_torch(nn.LSTM(2, 3, rngs=0))
       >>> {name: array.shape for name, array in state_dict.items() if name.startswith("weight")}
       {'weight_ih_l0': (12, 2), 'weight_hh_l0': (12, 3)}
     """
-    if isinstance(module, nn.RecurrentLayer):
+    if not isinstance(module, Network):
         return _write_layer(module, prefix="")
-    _check_network(module)
-    state_dict = {
-        "embedding.weight": export(module.embedding.embedding),
-        **_write_layer(module.layer, prefix=f"{_layer_name(module.layer)}."),
-        "fc.weight": np.ascontiguousarray(export(module.head.kernel).T),
-    }
-    if module.head.bias is not None:
-        state_dict["fc.bias"] = export(module.head.bias)
-    return state_dict
+    parts = module.torch_parts().items()
+    return {key: array for name, part in parts for key, array in _write(part, name).items()}
 
 
-def _read_network(module: Network, reader: StateDictReader) -> Loaded:
-    _check_network(module)
-    embedding, head = module.embedding.embedding, module.head
-    name = _layer_name(module.layer)
-    if not any(key.startswith(f"{name}.") for key in reader.names()) and any(
-        key.startswith("rnn.") for key in reader.names()
-    ):
-        name = "rnn"
-    loaded: Loaded = [
-        (embedding, reader.take("embedding.weight", embedding.shape)),
-        *_read_layer(module.layer, reader, prefix=f"{name}."),
-        (head.kernel, reader.take("fc.weight", head.kernel.shape[::-1]).T),
-    ]
-    if head.bias is not None:
-        loaded.append((head.bias, reader.take("fc.bias", head.bias.shape)))
-    return loaded
+def _read(part: Part, reader: StateDictReader, name: str) -> Loaded:
+    if isinstance(part, nnx.Embed):
+        return [(part.embedding, reader.take(f"{name}.weight", part.embedding.shape))]
+    if isinstance(part, nnx.Linear):
+        loaded: Loaded = [(part.kernel, reader.take(f"{name}.weight", part.kernel.shape[::-1]).T)]
+        if part.bias is not None:
+            loaded.append((part.bias, reader.take(f"{name}.bias", part.bias.shape)))
+        return loaded
+    keys = reader.names()
+    is_called_rnn = not any(k.startswith(f"{name}.") for k in keys) and any(k.startswith("rnn.") for k in keys)
+    return _read_layer(part, reader, prefix="rnn." if is_called_rnn else f"{name}.")
 
 
-def _read_layer(layer: nn.RecurrentLayer, reader: StateDictReader, *, prefix: str) -> Loaded:
+def _write(part: Part, name: str) -> dict[str, np.ndarray]:
+    if isinstance(part, nnx.Embed):
+        return {f"{name}.weight": export(part.embedding)}
+    if isinstance(part, nnx.Linear):
+        weight = {f"{name}.weight": np.ascontiguousarray(export(part.kernel).T)}
+        return weight if part.bias is None else weight | {f"{name}.bias": export(part.bias)}
+    return _write_layer(part, prefix=f"{name}.")
+
+
+def _read_layer(layer: Any, reader: StateDictReader, *, prefix: str) -> Loaded:
     _check_layer(layer)
     _check_projection(layer, reader, prefix)
     has_bias = any(name.startswith(f"{prefix}bias_") for name in reader.names())
@@ -138,7 +135,7 @@ def _read_layer(layer: nn.RecurrentLayer, reader: StateDictReader, *, prefix: st
     return loaded
 
 
-def _write_layer(layer: nn.RecurrentLayer, *, prefix: str) -> dict[str, np.ndarray]:
+def _write_layer(layer: Any, *, prefix: str) -> dict[str, np.ndarray]:
     _check_layer(layer)
     state_dict = {}
     for suffix, cell in named_cells(layer):
@@ -147,33 +144,19 @@ def _write_layer(layer: nn.RecurrentLayer, *, prefix: str) -> dict[str, np.ndarr
     return state_dict
 
 
-def _check_network(module: Network) -> None:
-    parts, width = set(nnx.state(module, nnx.Param)), module.layer.cells[0].in_features
-    if parts != {"embedding", "layer", "head"} or width != module.embedding.features:
-        raise ValueError(
-            "module: expected a network of embedding, recurrent layer and head alone, as the usual PyTorch program is, "
-            f"got one with the weights {', '.join(sorted(map(str, parts)))} and {width} inputs of the layer for "
-            f"{module.embedding.features} features of the embedding"
-        )
-
-
 def _check_layer(layer: nn.RecurrentLayer) -> None:
     check_plain(layer, "PyTorch", projection=True)
-    if layer.cells[0].core_cell.name == "gru_reset_before":
+    if isinstance(layer.cells[0], nn.GRUCell) and not layer.cells[0].reset_after:
         raise ValueError("module: expected a GRU with reset_after=True, as PyTorch's is, got reset_after=False")
     widths = [cell.hidden_features for cell in layer.cells]
     if len(set(widths)) > 1:
         raise ValueError(f"module: expected layers of one width, as PyTorch's are, got {widths}")
 
 
-def _check_projection(layer: nn.RecurrentLayer, reader: StateDictReader, prefix: str) -> None:
+def _check_projection(layer: Any, reader: StateDictReader, prefix: str) -> None:
     stem = f"{prefix}weight_hr_"
     expected, got = "w_p" in layer.cells[0].weights(), any(name.startswith(stem) for name in reader.names())
     if expected and not got:
         raise ValueError(f"state_dict: expected {stem}l0 and so on for the module's projection_features, got none")
     if got and not expected:
         raise ValueError(f"state_dict: expected no {stem}l0, as the module's projection_features is None, got some")
-
-
-def _layer_name(layer: nn.RecurrentLayer) -> str:
-    return "lstm" if isinstance(layer, nn.LSTM) else "gru" if isinstance(layer, nn.GRU) else "rnn"

@@ -1,4 +1,4 @@
-"""Arrays as others hand them over, with every complaint naming its key."""
+"""Reads arrays of other frameworks; every message names the key."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,13 +7,13 @@ import numpy as np
 
 
 class StateDictReader:
-    """Takes arrays by name, and knows at the end what nobody asked for.
+    """Takes arrays by name, and refuses at the end those that were not taken.
 
     Args:
-      state_dict: names to PyTorch tensors, NumPy or JAX arrays.
+      state_dict: Names to PyTorch tensors, NumPy or JAX arrays.
 
     Raises:
-      ValueError: it is no mapping.
+      ValueError: It is no mapping.
     """
 
     def __init__(self, state_dict: Mapping[str, Any]):
@@ -22,7 +22,7 @@ class StateDictReader:
         self._rest = dict(state_dict)
 
     def names(self) -> list[str]:
-        """What has not been taken yet."""
+        """The names that have not been taken yet."""
         return [str(name) for name in self._rest]
 
     def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:

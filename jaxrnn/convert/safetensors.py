@@ -13,15 +13,14 @@ def save_safetensors(path: str | Path, state_dict: Mapping[str, Any]) -> None:
     """Writes a state dict to a file that PyTorch, Keras and others read.
 
     Args:
-      path: where to; an existing file is replaced.
-      state_dict: names to arrays, such as `to_torch(module)`.
+      path: The file to write; an existing one is replaced.
+      state_dict: Names to arrays, such as `to_torch(module)`.
 
     Example:
       >>> import tempfile
-      >>> from flax import nnx
       >>> from jaxrnn import nn
       >>> from jaxrnn.convert import from_torch, to_torch
-      >>> lstm = nn.LSTM(2, 3, rngs=nnx.Rngs(0))
+      >>> lstm = nn.LSTM(2, 3, rngs=0)
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     save_safetensors(f"{folder}/lstm.safetensors", to_torch(lstm))
       ...     from_torch(lstm, load_safetensors(f"{folder}/lstm.safetensors"))
@@ -33,15 +32,15 @@ def load_safetensors(path: str | Path) -> dict[str, np.ndarray]:
     """Reads a state dict from a file.
 
     Args:
-      path: a `.safetensors` file.
+      path: A `.safetensors` file.
 
     Returns:
       Names to arrays, for `from_torch` and the like.
 
     Raises:
-      ValueError: the file is not in this format, such as a pickle of `torch.save`, which is never read: open that with
+      ValueError: The file is not in this format, such as a pickle of `torch.save`, which is never read; open that with
         `torch.load(path, weights_only=True)`.
-      FileNotFoundError: there is no such file.
+      FileNotFoundError: There is no such file.
     """
     try:
         return load_file(path)

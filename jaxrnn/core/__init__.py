@@ -1,26 +1,26 @@
-"""Recurrences as pure functions on arrays: jax and numpy only."""
+"""Recurrences as pure functions of arrays: jax and numpy only."""
 
-from jaxrnn.core.backend_table import Resolution as Resolution
-from jaxrnn.core.backend_table import backends as backends
-from jaxrnn.core.backend_table import check_backend as check_backend
-from jaxrnn.core.backend_table import resolve_backend as resolve_backend
+from jaxrnn.core.call import Call as Call
 from jaxrnn.core.cells import Cell as Cell
 from jaxrnn.core.cells import Product as Product
 from jaxrnn.core.cells import elman_cell as elman_cell
 from jaxrnn.core.cells import gru_cell as gru_cell
 from jaxrnn.core.cells import lstm_cell as lstm_cell
+from jaxrnn.core.checks import check_count as check_count
+from jaxrnn.core.checks import check_positive as check_positive
 from jaxrnn.core.checks import checked_booleans as checked_booleans
 from jaxrnn.core.checks import checked_mask as checked_mask
-from jaxrnn.core.chunks import truncated_value_and_grad as truncated_value_and_grad
+from jaxrnn.core.control import Direction as Direction
 from jaxrnn.core.control import hold as hold
 from jaxrnn.core.control import reversed_resets as reversed_resets
 from jaxrnn.core.control import zero_padding as zero_padding
-from jaxrnn.core.cuda_graph import cuda_graph_options as cuda_graph_options
-from jaxrnn.core.dispatch import elman as elman
-from jaxrnn.core.dispatch import gru as gru
-from jaxrnn.core.dispatch import lstm as lstm
-from jaxrnn.core.dispatch import unroll as unroll
-from jaxrnn.core.layers import unroll_layers as unroll_layers
+from jaxrnn.core.initial import Initializers as Initializers
+from jaxrnn.core.initial import InitName as InitName
+from jaxrnn.core.initial import init as init
+from jaxrnn.core.initial import init_biases as init_biases
+from jaxrnn.core.initial import initializers as initializers
+from jaxrnn.core.initial import per_gate as per_gate
+from jaxrnn.core.linear import matmul as matmul
 from jaxrnn.core.options import BackendName as BackendName
 from jaxrnn.core.options import Options as Options
 from jaxrnn.core.parameters import ElmanParams as ElmanParams
@@ -33,4 +33,17 @@ from jaxrnn.core.parameters import LSTMParams as LSTMParams
 from jaxrnn.core.parameters import LSTMState as LSTMState
 from jaxrnn.core.parameters import Params as Params
 from jaxrnn.core.parameters import State as State
+from jaxrnn.core.registry import Backend as Backend
+from jaxrnn.core.registry import Resolution as Resolution
+from jaxrnn.core.registry import backends as backends
+from jaxrnn.core.registry import check_backend as check_backend
+from jaxrnn.core.registry import register_backend as register_backend
+from jaxrnn.core.registry import resolve_backend as resolve_backend
+from jaxrnn.core.stacking import side_by_side as side_by_side
+from jaxrnn.core.stacking import stack_layers as stack_layers
 from jaxrnn.core.step import step as step
+from jaxrnn.core.unrolling import elman as elman
+from jaxrnn.core.unrolling import gru as gru
+from jaxrnn.core.unrolling import lstm as lstm
+from jaxrnn.core.unrolling import unroll as unroll
+from jaxrnn.core.unrolling import unroll_layers as unroll_layers

@@ -1,33 +1,35 @@
-"""What is known of a call before it runs: what a backend is asked whether it can serve."""
+"""What is known of a call before it runs: a backend is asked with it whether it can serve."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 from jax import Array
-from jax.core import Tracer
 
 from jaxrnn.core.cells import Cell
+from jaxrnn.core.options import Options, names_inside
+from jaxrnn.core.versions import Tracer, default_device, get_abstract_mesh
 
-# Arguments of `unroll` that act inside the loop.
-INSIDE = ("mask", "resets", "recurrent_dropout", "zoneout", "max_gradient", "all_states", "hidden_axis")
 VARIANTS = ("w_p", "peephole", "norm")  # optional weights that change the equations
 
 
 class Call(NamedTuple):
-    """Shapes, dtype, options and where it will run; nothing of any array's values.
+    """Shapes, dtype and options of a call, and where it will run; nothing of any array's values.
 
     Attributes:
-      cell: the equations.
+      cell: The equations.
       platform: "cpu", "cuda", "rocm" or "tpu".
-      dtype: of the weights, and so of the matrix products.
-      time, batch, features, hidden: T, B, D (of the first layer), H.
-      num_layers, num_directions: run in one call.
-      reverse: a single direction, from the end.
-      has_lengths: the rows may have fewer steps.
-      options: the arguments given that act inside the loop, of `INSIDE`, and optional weights, such as "params.w_p".
-      divided: over several devices, or inside `shard_map`.
-      capability: of an NVIDIA GPU, its compute capability, such as "9.0"; None elsewhere.
+      dtype: Dtype of the weights, and so of the matrix products.
+      time: T, steps.
+      batch: B, rows.
+      features: D, width of the first layer's input.
+      hidden: H, hidden units of the first layer.
+      num_layers: L, layers on top of each other.
+      num_directions: Directions of each layer, 1 or 2.
+      reverse: Whether a single direction runs from the end.
+      has_lengths: Whether the rows may have fewer than T steps.
+      options: Names of the options given that act inside the loop, and of optional weights, such as "params.w_p".
+      divided: Whether the call is divided over several devices, or is inside `shard_map`.
+      capability: Compute capability of an NVIDIA GPU, such as "9.0"; None elsewhere.
     """
 
     cell: Cell
@@ -46,33 +48,39 @@ class Call(NamedTuple):
     capability: str | None = None
 
     @classmethod
-    def of(cls, cell: Cell, x: Any, params: Any, options: Mapping[str, Any]) -> "Call":
-        """The call of `unroll` (or, with weights by layer and direction, of `unroll_layers`) with these arguments."""
+    def of(cls, cell: Cell, x: Any, params: Any, options: Sequence[Options]) -> "Call":
+        """The call of `unroll`, or with weights by layer and direction that of `unroll_layers`, with these options.
+
+        Args:
+          cell: The equations.
+          x: Inputs `[time, batch, features]`, or their shape and dtype.
+          params: Weights of one direction, or of each direction of each layer.
+          options: The options of every direction.
+        """
         layers: Sequence[Sequence[Any]] = ((params,),) if hasattr(params, "w_h") else params
-        every = [direction for layer in layers for direction in layer]
-        given = [name for name in INSIDE if options.get(name) is not None and options[name] is not False]
-        given += [f"params.{name}" for name in VARIANTS if any(getattr(p, name, None) is not None for p in every)]
+        weights = [direction for layer in layers for direction in layer]
+        variants = [f"params.{name}" for name in VARIANTS if any(getattr(w, name, None) is not None for w in weights)]
         time, batch, features = x.shape
         return cls(
             cell,
             platform_of(x),
-            str(every[0].w_h.dtype),
+            str(weights[0].w_h.dtype),
             time,
             batch,
             features,
-            every[0].w_h.shape[-1],
+            weights[0].w_h.shape[-1],
             len(layers),
             len(layers[0]),
-            bool(options.get("reverse", False)),
-            options.get("lengths") is not None,
-            tuple(given),
+            options[0].reverse,
+            any(one.lengths is not None for one in options),
+            (*names_inside(options), *variants),
             _divided(x),
             capability_of(x),
         )
 
 
 def platform_of(x: Any) -> str:
-    """Where x is; of what is traced or not yet an array, where it will be unless told otherwise."""
+    """The platform where x is; for what is traced or not yet an array, JAX's default."""
     return _platform(_device_of(x))
 
 
@@ -84,14 +92,11 @@ def capability_of(x: Any) -> str | None:
 def _device_of(x: Any) -> Any:
     if isinstance(x, Array) and not isinstance(x, Tracer):
         return next(iter(x.devices()))
-    device: Any = getattr(jax.config, "jax_default_device")  # noqa: B009 (not in its type)
-    if device is None:
-        device = jax.devices()[0]
-    return jax.devices(device)[0] if isinstance(device, str) else device
+    return default_device()
 
 
 def _divided(x: Any) -> bool:
-    mesh = jax.sharding.get_abstract_mesh()
+    mesh = get_abstract_mesh()
     if mesh.manual_axes or any(mesh.shape[axis] > 1 for axis in mesh.axis_names):
         return True
     return isinstance(x, Array) and not isinstance(x, Tracer) and len(x.devices()) > 1

@@ -19,7 +19,18 @@ import numpy as np
 from jax import Array
 
 from jaxrnn.core.linear import layer_norm, matmul
-from jaxrnn.core.parameters import ElmanState, GRUParams, GRUState, LSTMParams, LSTMState, Params, State
+from jaxrnn.core.parameters import (
+    ElmanParams,
+    ElmanState,
+    GRUNorm,
+    GRUParams,
+    GRUState,
+    LSTMNorm,
+    LSTMParams,
+    LSTMState,
+    Params,
+    State,
+)
 
 
 class Product(NamedTuple):
@@ -44,8 +55,20 @@ def project(x: Array, params: Params) -> Array:
 class Cell(NamedTuple):
     """A recurrent cell as data.
 
-    `pre` below is the array of pre-activations, `[..., num_slots, hidden]`: slots 0 to G-1 start as the projected
-    input's gates, further ones at zero.
+    The pre-activations are an array `[..., num_slots, hidden]`: slots 0 to G-1 start as the projected input's gates,
+    further ones at zero.
+
+    Attributes:
+      name: Name in messages.
+      gates: Names of the gates, in the order of the weights' gate axis.
+      state_type: NamedTuple of the state; h, the output, comes first.
+      num_slots: Slots of the pre-activations.
+      products: The recurrent matrix products, in the order in which they are taken.
+      pointwise: `(pre-activations, previous state, weights) -> state`.
+      project: `(x, weights) -> u`, the input projection `[..., features]` to `[..., gates, hidden]`.
+      params_type: NamedTuple of the weights, for `init`; None for a cell whose weights are not drawn by it.
+      norm_type: NamedTuple of the gains of layer normalisation; None for a cell without.
+      has_recurrent_bias: Whether the weights have b_hn, a bias of the recurrent part of the last gate.
     """
 
     name: str
@@ -53,8 +76,11 @@ class Cell(NamedTuple):
     state_type: type
     num_slots: int
     products: tuple[Product, ...]
-    pointwise: Callable[[Array, State, Params], State]  # (pre, previous state, parameters) -> state
+    pointwise: Callable[[Array, State, Params], State]
     project: Callable[[Array, Params], Array] = project
+    params_type: type | None = None
+    norm_type: type | None = None
+    has_recurrent_bias: bool = False
 
     @property
     def num_gates(self) -> int:
@@ -76,7 +102,8 @@ def _elman(activation: Callable[[Array], Array]) -> Cell:
     def pointwise(pre: Array, state: ElmanState, params: Params) -> ElmanState:
         return ElmanState(h=activation(pre[..., 0, :]))
 
-    return Cell("elman", ("h",), ElmanState, 1, (Product(_h, slice(0, 1), (0,)),), pointwise)
+    product = Product(_h, slice(0, 1), (0,))
+    return Cell("elman", ("h",), ElmanState, 1, (product,), pointwise, params_type=ElmanParams)
 
 
 ELMAN_TANH = _elman(jnp.tanh)
@@ -136,9 +163,13 @@ def _lstm_norm(pre: Array, state: LSTMState, params: LSTMParams) -> LSTMState:
 
 
 _LSTM_GATES = ("i", "f", "g", "o")
-LSTM = Cell("lstm", _LSTM_GATES, LSTMState, 4, (Product(_h, slice(0, 4), (0, 1, 2, 3)),), _lstm)
-LSTM_NORM = Cell(
-    "lstm", _LSTM_GATES, LSTMState, 8, (Product(_h, slice(0, 4), (4, 5, 6, 7)),), _lstm_norm, _project_normalised
+LSTM = Cell("lstm", _LSTM_GATES, LSTMState, 4, (Product(_h, slice(0, 4), (0, 1, 2, 3)),), _lstm, params_type=LSTMParams)
+LSTM_NORM = LSTM._replace(
+    num_slots=8,
+    products=(Product(_h, slice(0, 4), (4, 5, 6, 7)),),
+    pointwise=_lstm_norm,
+    project=_project_normalised,
+    norm_type=LSTMNorm,
 )
 
 
@@ -173,8 +204,23 @@ def _gru_reset_before(pre: Array, state: GRUState, params: GRUParams) -> GRUStat
 
 
 _GRU_GATES = ("r", "z", "n")
-GRU_RESET_AFTER = Cell("gru", _GRU_GATES, GRUState, 4, (Product(_h, slice(0, 3), (0, 1, 3)),), _gru_reset_after)
-GRU_NORM = Cell("gru", _GRU_GATES, GRUState, 6, (Product(_h, slice(0, 3), (3, 4, 5)),), _gru_norm, _project_normalised)
+GRU_RESET_AFTER = Cell(
+    "gru",
+    _GRU_GATES,
+    GRUState,
+    4,
+    (Product(_h, slice(0, 3), (0, 1, 3)),),
+    _gru_reset_after,
+    params_type=GRUParams,
+    has_recurrent_bias=True,
+)
+GRU_NORM = GRU_RESET_AFTER._replace(
+    num_slots=6,
+    products=(Product(_h, slice(0, 3), (3, 4, 5)),),
+    pointwise=_gru_norm,
+    project=_project_normalised,
+    norm_type=GRUNorm,
+)
 GRU_RESET_BEFORE = Cell(
     "gru_reset_before",
     _GRU_GATES,
@@ -182,6 +228,7 @@ GRU_RESET_BEFORE = Cell(
     3,
     (Product(_h, slice(0, 2), (0, 1)), Product(_reset_h, slice(2, 3), (2,))),
     _gru_reset_before,
+    params_type=GRUParams,
 )
 
 
@@ -203,18 +250,3 @@ def gru_cell(reset_after: bool, *, layer_norm: bool = False) -> Cell:
     if layer_norm and not reset_after:
         raise ValueError("layer_norm: expected False for a GRU with reset_after=False, got True")
     return GRU_NORM if layer_norm else GRU_RESET_AFTER if reset_after else GRU_RESET_BEFORE
-
-
-def with_gathered_hidden(cell: Cell, axis_name: str | None) -> Cell:
-    """The cell with its hidden units divided over a mesh axis: each device's operands are gathered from all of them."""
-    if axis_name is None:
-        return cell
-
-    def gathered(operand: Callable[[Array, State], Array]) -> Callable[[Array, State], Array]:
-        def of_all_devices(pre: Array, state: State) -> Array:
-            local = operand(pre, state)
-            return jax.lax.all_gather(local, axis_name, axis=local.ndim - 1, tiled=True)
-
-        return of_all_devices
-
-    return cell._replace(products=tuple(p._replace(operand=gathered(p.operand)) for p in cell.products))

@@ -1,18 +1,19 @@
-"""Every complaint about a call: it names the argument, what was expected and what came."""
+"""The checks of a call's arguments: each message names the argument, what was expected and what came."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.core import Tracer
 
 from jaxrnn.core.cells import Cell
 from jaxrnn.core.control import length_mask
 from jaxrnn.core.linear import accumulator
 from jaxrnn.core.parameters import GRUParams, LSTMParams, Params, State
-from jaxrnn.core.step import output_projection
+from jaxrnn.core.step import output_projection, output_width
+from jaxrnn.core.versions import Tracer
 from jaxrnn.typing import AnyArray, Lengths
 
 
@@ -22,24 +23,25 @@ def check_type(params: Params, expected: type) -> None:
         raise ValueError(f"params: expected {expected.__name__}, got {type(params).__name__}")
 
 
-def check_layers(params: Any, state: Any | None) -> None:
-    """Weights by layer and direction, one or two directions in all layers alike, and states arranged as they are."""
-    widths = [len(layer) for layer in params]
-    if not widths or len(set(widths)) != 1 or widths[0] not in (1, 2):
-        raise ValueError(f"params: expected layers of one direction each, or of two each, got {widths}")
-    if state is not None and [len(layer) for layer in state] != widths:
-        raise ValueError(f"state: expected one for each of the weights, {widths}, got {[len(s) for s in state]}")
+def check_layers(params: Any, arranged: Mapping[str, Any]) -> None:
+    """Weights by layer and direction, with as many directions in all layers, and arguments arranged as they are."""
+    directions = [len(layer) for layer in params]
+    if not directions or len(set(directions)) != 1 or directions[0] not in (1, 2):
+        raise ValueError(f"params: expected layers of one direction each, or of two each, got {directions}")
+    for name, tree in arranged.items():
+        if tree is not None and [len(layer) for layer in tree] != directions:
+            got = [len(layer) for layer in tree]
+            raise ValueError(f"{name}: expected one for each of the weights, {directions}, got {got}")
 
 
-def check_params(cell: Cell, x: Array | jax.ShapeDtypeStruct, params: Params, *, num_shards: int | None = None) -> None:
-    """Inputs and weights are floats and fit each other; `num_shards` devices divide the hidden units (None: one)."""
+def check_params(cell: Cell, x: Array | jax.ShapeDtypeStruct, params: Params) -> None:
+    """Inputs and weights are floats and fit each other."""
     if x.ndim != 3 or not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"x: expected floats [time, batch, features], got {x.dtype} {list(x.shape)}")
     gates, features, hidden = cell.num_gates, x.shape[2], params.w_x.shape[-1]
     w_p = output_projection(params)
-    rows = (num_shards or 1) * hidden
+    rows = hidden if w_p is None else w_p.shape[-1]
     if w_p is not None:
-        rows = w_p.shape[-1]
         _check_shape("params.w_p", w_p, (hidden, rows), cell)
     _check_shape("params.w_x", params.w_x, (features, gates, hidden), cell)
     _check_shape("params.w_h", params.w_h, (rows, gates, hidden), cell)
@@ -47,22 +49,18 @@ def check_params(cell: Cell, x: Array | jax.ShapeDtypeStruct, params: Params, *,
     if isinstance(params, LSTMParams) and params.peephole is not None:
         _check_shape("params.peephole", params.peephole, (3, hidden), cell)
     if isinstance(params, GRUParams):
-        _check_recurrent_bias(params, reset_after=cell.name == "gru")
+        _check_recurrent_bias(params, is_needed=cell.has_recurrent_bias)
     norm = getattr(params, "norm", None)
-    if num_shards is not None and (w_p is not None or norm is not None):
-        raise ValueError(
-            "hidden_axis: expected None with a projection or layer normalisation, which need all hidden units"
-        )
     for name, gain in {}.items() if norm is None else norm._asdict().items():
         _check_shape(f"params.norm.{name}", gain, (gates, hidden) if name in ("x", "h") else (hidden,), cell)
 
 
-def _check_recurrent_bias(params: GRUParams, *, reset_after: bool) -> None:
+def _check_recurrent_bias(params: GRUParams, *, is_needed: bool) -> None:
     expected = params.b.shape[1:]
-    if reset_after and (params.b_hn is None or params.b_hn.shape != expected):
+    if is_needed and (params.b_hn is None or params.b_hn.shape != expected):
         got = None if params.b_hn is None else list(params.b_hn.shape)
         raise ValueError(f"params.b_hn: expected shape {list(expected)} for reset_after=True, got {got}")
-    if not reset_after and params.b_hn is not None:
+    if not is_needed and params.b_hn is not None:
         raise ValueError("params.b_hn: expected None for reset_after=False, which has no such bias, got an array")
 
 
@@ -168,9 +166,7 @@ def check_count(name: str, value: int | None) -> None:
 
 def state_shapes(cell: Cell, params: Params, batch: int) -> State:
     """The shape of each part of the state; h, which comes first, may be projected."""
-    hidden = params.w_h.shape[-1]
-    w_p = output_projection(params)
-    widths = [hidden if w_p is None else w_p.shape[-1]] + [hidden] * (len(cell.state_type._fields) - 1)
+    widths = [output_width(params)] + [params.w_h.shape[-1]] * (len(cell.state_type._fields) - 1)
     return cell.state_type(*((batch, width) for width in widths))
 
 

@@ -1,4 +1,4 @@
-"""The identity whose transpose clips: bounds a gradient on its way through time, and changes nothing else.
+"""The identity with a transpose that clips: it bounds a gradient on its way through time and changes nothing else.
 
 A custom VJP could not stand inside the fused scan's tangent, which JAX transposes; a linear primitive can.
 """
@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+
+from jaxrnn.core.versions import Primitive, Zero, register_rules
 
 _clip_p = Primitive("clip_cotangent")
 
@@ -23,11 +23,7 @@ def _identity(x: Any, *, bound: float) -> Any:
 
 
 def _transpose(cotangent: Any, x: Any, *, bound: float) -> list:
-    return [cotangent if type(cotangent) is ad.Zero else jnp.clip(cotangent, -bound, bound)]
+    return [cotangent if type(cotangent) is Zero else jnp.clip(cotangent, -bound, bound)]
 
 
-_clip_p.def_impl(_identity)
-_clip_p.def_abstract_eval(_identity)
-ad.deflinear2(_clip_p, _transpose)
-batching.defvectorized(_clip_p)
-mlir.register_lowering(_clip_p, mlir.lower_fun(_identity, multiple_results=False))
+register_rules(_clip_p, impl=_identity, shapes=_identity, lower=_identity, linear=_transpose)

@@ -1,9 +1,9 @@
 """A matrix product of rounded operands with a float32 result, whose derivatives are such products as well.
 
-JAX's own product of bfloat16 operands with a float32 result has another kind of transpose: the cotangent is float32,
-and its product mixed, or rounded once more on its way out. Both leave a CPU's fast paths (2 Zen 4 cores, 16,384 rows,
-1024 by 512: 100 to 170 GFLOP/s against 300). This product is closed under transposition: both operands are rounded to
-the narrow type, here and in every derivative, and nothing else is.
+In JAX's own product of bfloat16 operands with a float32 result the cotangent is float32, so that the transpose is a
+product of mixed types, or is rounded once more. Neither takes a CPU's fast path (2 Zen 4 cores, 16,384 rows, 1024 by
+512: 100 to 170 GFLOP/s against 300). This product is closed under transposition: both operands are rounded to the
+narrow type, here and in every derivative, and nothing else is.
 """
 
 from typing import Any
@@ -11,11 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.experimental.layout import Layout, with_layout_constraint
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 
 from jaxrnn.core.varying import varying_with
+from jaxrnn.core.versions import Primitive, bdim_at_front, register_rules, row_major
 
 Transposed = tuple[bool, bool]
 
@@ -25,9 +23,9 @@ _dot_p = Primitive("narrow_dot")
 def narrow_dot(a: Array, b: Array, dtype: Any, transposed: Transposed = (False, False)) -> Array:
     """`[..., M, K] @ [..., K, N]` with the operands rounded to `dtype`, summed and returned in float32.
 
-    `transposed` says which of them is given with its last two axes the other way round.
+    `transposed` says of each operand whether its last two axes are given in the other order.
     """
-    a, b = varying_with((a, b), ())  # over the same mesh axes: the cotangent of each is summed over what it lacked
+    a, b = varying_with((a, b), ())  # now over the same mesh axes: a cotangent is summed over those an operand lacked
     return _dot_p.bind(a, b, transposed=transposed, dtype=jnp.dtype(dtype))
 
 
@@ -57,28 +55,27 @@ def _cotangent_of_b(ct: Any, a: Any, b: Any, *, transposed: Transposed, dtype: A
 
 def _batch(operands: Any, axes: Any, *, transposed: Transposed, dtype: Any) -> tuple[Array, int]:
     size = next(x.shape[axis] for x, axis in zip(operands, axes, strict=True) if axis is not None)
-    a = batching.bdim_at_front(operands[0], axes[0], size)
+    a = bdim_at_front(operands[0], axes[0], size)
     if axes[1] is None and a.ndim == 3 and not transposed[0]:  # one b for all: more rows of a
         y = _dot_p.bind(a.reshape(-1, a.shape[-1]), operands[1], transposed=transposed, dtype=dtype)
         return y.reshape(size, -1, y.shape[-1]), 0
-    return _dot_p.bind(a, batching.bdim_at_front(operands[1], axes[1], size), transposed=transposed, dtype=dtype), 0
+    return _dot_p.bind(a, bdim_at_front(operands[1], axes[1], size), transposed=transposed, dtype=dtype), 0
 
 
 def _on_cpu(a: Array, b: Array, *, transposed: Transposed, dtype: Any) -> Array:
-    # XLA's fast product takes the left operand as it is and leaves the result by rows, but XLA sees to neither: a left
-    # operand that is transposed sends it to float32 (155 GFLOP/s; 215 with a copy), and for a result that is transposed
-    # it chooses a product that it lacks ("Unsupported element type", JAX 0.10.2).
-    a = _by_rows(a.astype(dtype).swapaxes(-1, -2) if transposed[0] else a.astype(dtype))
-    return _by_rows(_dot(a, b, transposed=(False, transposed[1]), dtype=dtype))
+    # XLA's fast product needs its left operand and its result stored by rows, and XLA ensures neither. With a
+    # transposed left operand it computes in float32 (155 GFLOP/s; 215 with a copy); for a result that is transposed it
+    # chooses a product that it does not have ("Unsupported element type", JAX 0.10.2).
+    a = row_major(a.astype(dtype).swapaxes(-1, -2) if transposed[0] else a.astype(dtype))
+    return row_major(_dot(a, b, transposed=(False, transposed[1]), dtype=dtype))
 
 
-def _by_rows(x: Array) -> Array:
-    return with_layout_constraint(x, Layout(tuple(range(x.ndim))))
-
-
-_dot_p.def_impl(jax.jit(_dot, static_argnames=("transposed", "dtype")))
-_dot_p.def_abstract_eval(_abstract)
-ad.defbilinear(_dot_p, _cotangent_of_a, _cotangent_of_b)
-batching.primitive_batchers[_dot_p] = _batch
-mlir.register_lowering(_dot_p, mlir.lower_fun(_dot, multiple_results=False))
-mlir.register_lowering(_dot_p, mlir.lower_fun(_on_cpu, multiple_results=False), platform="cpu")
+register_rules(
+    _dot_p,
+    impl=jax.jit(_dot, static_argnames=("transposed", "dtype")),
+    shapes=_abstract,
+    lower=_dot,
+    lower_for={"cpu": _on_cpu},
+    batch=_batch,
+    bilinear=(_cotangent_of_a, _cotangent_of_b),
+)

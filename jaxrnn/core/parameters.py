@@ -1,8 +1,8 @@
 """States and weights of the cells, as NamedTuples of arrays.
 
 Gate order, as in PyTorch and cuDNN: LSTM `i f g o`, GRU `r z n`. Weights carry an explicit gate axis:
-w_x [features, gates, hidden], w_h [hidden, gates, hidden], b [gates, hidden]. An optional field that is present makes
-the cell another one: what is in the weights is what is computed.
+w_x [features, gates, hidden], w_h [hidden, gates, hidden], b [gates, hidden]. The optional fields that are given decide
+which variant of the cell is computed.
 """
 
 from collections.abc import Sequence
@@ -27,14 +27,19 @@ class GRUState(NamedTuple):
 
 
 class LSTMState(NamedTuple):
-    """State of an LSTM: hidden state h, `[batch, hidden]` (or projected), and cell state c, `[batch, hidden]`."""
+    """State of an LSTM.
+
+    Attributes:
+      h: Hidden state, `[batch, hidden]`, or `[batch, projected]` with a projection.
+      c: Cell state, `[batch, hidden]`.
+    """
 
     h: Float[AnyArray, "*batch projected"]
     c: Hidden
 
 
 class ElmanParams(NamedTuple):
-    """Weights of an Elman cell."""
+    """Weights of an Elman cell: w_x of the input, w_h of the hidden state, b the bias."""
 
     w_x: Float[AnyArray, "features 1 hidden"]
     w_h: Float[AnyArray, "hidden 1 hidden"]
@@ -42,7 +47,14 @@ class ElmanParams(NamedTuple):
 
 
 class LSTMNorm(NamedTuple):
-    """Gains of a layer-normalised LSTM: of the input's part, the recurrent part, and the cell state with its shift."""
+    """Gains of a layer-normalised LSTM.
+
+    Attributes:
+      x: Gains of the input's part of the pre-activations.
+      h: Gains of their recurrent part.
+      c: Gains of the cell state.
+      c_shift: Shifts of the cell state.
+    """
 
     x: Float[AnyArray, "4 hidden"]
     h: Float[AnyArray, "4 hidden"]
@@ -53,8 +65,13 @@ class LSTMNorm(NamedTuple):
 class LSTMParams(NamedTuple):
     """Weights of an LSTM, gates in the order i f g o.
 
-    w_p projects the output, and h is then `[batch, projected]` wherever h stands; `peephole` has the weights from the
-    cell state to i, f and o; `norm` the gains of layer normalisation.
+    Attributes:
+      w_x: Weights of the input.
+      w_h: Weights of the hidden state.
+      b: Biases.
+      w_p: Projection of the output, after which h is `[batch, projected]` everywhere; None means no projection.
+      peephole: Weights from the cell state to i, f and o; None means no peepholes.
+      norm: Gains of layer normalisation; None means none.
     """
 
     w_x: Float[AnyArray, "features 4 hidden"]
@@ -66,14 +83,22 @@ class LSTMParams(NamedTuple):
 
 
 class GRUNorm(NamedTuple):
-    """Gains of a layer-normalised GRU: of the input's part and the recurrent part."""
+    """Gains of a layer-normalised GRU: x of the input's part of the pre-activations, h of their recurrent part."""
 
     x: Float[AnyArray, "3 hidden"]
     h: Float[AnyArray, "3 hidden"]
 
 
 class GRUParams(NamedTuple):
-    """Weights of a GRU, gates in the order r z n; b_hn is None for `reset_after=False`."""
+    """Weights of a GRU, gates in the order r z n.
+
+    Attributes:
+      w_x: Weights of the input.
+      w_h: Weights of the hidden state.
+      b: Biases.
+      b_hn: Bias of the recurrent part of n for `reset_after=True`; None for `reset_after=False`.
+      norm: Gains of layer normalisation; None means none.
+    """
 
     w_x: Float[AnyArray, "features 3 hidden"]
     w_h: Float[AnyArray, "hidden 3 hidden"]
@@ -88,4 +113,4 @@ for _type in (ElmanState, GRUState, LSTMState, ElmanParams, LSTMNorm, LSTMParams
 
 State = Any  # one of the NamedTuples above; `h`, the output, comes first
 Params = Any
-Layers = Sequence[Sequence[Any]]  # weights, or states, of each direction of each layer
+Layers = Sequence[Sequence[Any]]  # weights, or states, by layer and direction

@@ -20,7 +20,19 @@ def step(
     dropout: AnyArray | None = None,
     zoneout: State | None = None,
 ) -> State:
-    """One step of a cell from its input x `[..., features]`; `dropout` and `zoneout` as in `jaxrnn.core.unroll`."""
+    """Runs one step of a cell.
+
+    Args:
+      cell: The equations.
+      x: Input, `[..., features]`.
+      params: The cell's weights.
+      state: The state before the step, each part `[..., hidden]`.
+      dropout: Factors of h before the recurrent products, `[..., hidden]`; None means no recurrent dropout.
+      zoneout: A state of booleans or shares, as in `jaxrnn.core.Options` without the time axis.
+
+    Returns:
+      The state after the step.
+    """
     params, state = jax.tree.map(jnp.asarray, (params, state))
     pre = preactivations(cell, cell.project(jnp.asarray(x), params), state, params, dropout)
     new = project_output(cell.pointwise(pre, state, params), params)
@@ -42,7 +54,7 @@ def dropped(operand: Array, dropout: AnyArray | None) -> Array:
 
 
 def add_to_slots(cell: Cell, pre: Array, slots: tuple[int, ...], v: Array) -> Array:
-    """Adds v `[..., len(slots), hidden]` to those slots; slots that pre does not have yet are zero."""
+    """Adds v `[..., len(slots), hidden]` to these slots of pre; slots that it does not have yet count as zero."""
     if len(slots) == cell.num_slots:
         return pre + v
     if slots == tuple(range(pre.shape[-2], cell.num_slots)):
@@ -62,3 +74,9 @@ def project_output(state: State, params: Params) -> State:
 def output_projection(params: Params) -> Array | None:
     """w_p, `[hidden, projected]`, if these weights have one."""
     return getattr(params, "w_p", None)
+
+
+def output_width(params: Params) -> int:
+    """Width of h, which may be projected."""
+    w_p = output_projection(params)
+    return params.w_h.shape[-1] if w_p is None else w_p.shape[-1]

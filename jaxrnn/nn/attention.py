@@ -1,4 +1,4 @@
-"""Attention over states: how well each step's state answers a query, and the mean of the states by those weights."""
+"""Attention over states: a score of each state for a query, and the mean of the states weighted by their softmax."""
 
 import jax
 import jax.numpy as jnp
@@ -6,18 +6,19 @@ from flax import nnx
 from jax import Array
 
 from jaxrnn import core
+from jaxrnn.nn.arguments import as_rngs
 from jaxrnn.nn.axes import to_time_major
 from jaxrnn.typing import AnyArray
 
 
 class Attention(nnx.Module):
-    """What the two kinds share: the softmax over a row's valid steps, and the mean; each kind has its own scores.
+    """The base of both kinds: the softmax over a row's valid steps, and the mean. Each kind has its own scores.
 
     Args of both constructors:
-      query_features: width of the query.
+      query_features: Width of the query.
       state_features: D, width of the states.
-      time_major: states, mask and weights are `[time, batch, ...]` rather than `[batch, time, ...]`.
-      rngs: Flax random streams; `params` is used.
+      time_major: Whether states, mask and weights are `[time, batch, ...]` rather than `[batch, time, ...]`.
+      rngs: Flax random streams, or a seed; `params` is used.
     """
 
     def __init__(self, query_features: int, state_features: int, *, time_major: bool):
@@ -28,20 +29,20 @@ class Attention(nnx.Module):
     def __call__(
         self, query: AnyArray, states: AnyArray, *, lengths: AnyArray | None = None, mask: AnyArray | None = None
     ) -> tuple[Array, Array]:
-        """Asks the states of each row.
+        """Attends to the states of each row.
 
         Args:
           query: `[batch, query_features]`.
-          states: `[batch, time, state_features]`. What stands at invalid steps, even NaN, changes nothing.
-          lengths: valid steps of each row, integers `[batch]`; None means all.
-          mask: valid steps, booleans `[batch, time]`, in place of lengths; it may have gaps.
+          states: `[batch, time, state_features]`. The content of invalid steps, even NaN, changes nothing.
+          lengths: Valid steps of each row, integers `[batch]`; None means all.
+          mask: Valid steps, booleans `[batch, time]`, in place of lengths; it may have gaps.
 
         Returns:
-          The mean of each row's states by its weights, `[batch, state_features]`, and the weights, `[batch, time]`,
-          which sum to 1 and are 0 at invalid steps. Of a row without valid steps both are zero.
+          The weighted mean of each row's states, `[batch, state_features]`, and the weights, `[batch, time]`, which
+          sum to 1 and are 0 at invalid steps. For a row without valid steps both are zero.
 
         Raises:
-          ValueError: shapes or dtypes disagree, or lengths are out of range.
+          ValueError: Shapes or dtypes disagree, or lengths are out of range.
         """
         query, states = jnp.asarray(query), jnp.asarray(states)
         axes = "time, batch" if self.time_major else "batch, time"
@@ -62,7 +63,7 @@ class Attention(nnx.Module):
         return mean, weights if self.time_major else weights.T
 
     def scores(self, query: Array, states: Array) -> Array:
-        """How well each state `[time, batch, state_features]` answers its row's query, `[time, batch]`."""
+        """The score `[time, batch]` of each state `[time, batch, state_features]` for its row's query."""
         raise NotImplementedError
 
 
@@ -70,16 +71,15 @@ class AdditiveAttention(Attention):
     """Additive attention, score_t = v · tanh(W q + U s_t + b) (Bahdanau et al. 2015, arXiv:1409.0473, A.1.2).
 
     Args:
-      query_features: width of q.
+      query_features: Width of q.
       state_features: D, width of s_t.
-      hidden_features: width of the sum.
-      time_major: see `Attention`.
-      rngs: Flax random streams; `params` is used.
+      hidden_features: Width of the sum.
+      time_major: See `Attention`.
+      rngs: Flax random streams, or a seed; `params` is used.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from flax import nnx
-      >>> attention = AdditiveAttention(4, 6, 5, rngs=nnx.Rngs(0))
+      >>> attention = AdditiveAttention(4, 6, 5, rngs=0)
       >>> mean, weights = attention(jnp.ones((2, 4)), jnp.ones((2, 3, 6)), lengths=jnp.array([3, 1]))
       >>> mean.shape, weights[1].tolist()
       ((2, 6), [1.0, 0.0, 0.0])
@@ -92,15 +92,16 @@ class AdditiveAttention(Attention):
         hidden_features: int,
         *,
         time_major: bool = False,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | int,
     ):
         super().__init__(query_features, state_features, time_major=time_major)
+        rngs = as_rngs(rngs)
         self.query = nnx.Linear(query_features, hidden_features, rngs=rngs)  # its bias is b
         self.state = nnx.Linear(state_features, hidden_features, use_bias=False, rngs=rngs)
         self.score = nnx.Linear(hidden_features, 1, use_bias=False, rngs=rngs)
 
     def scores(self, query: Array, states: Array) -> Array:
-        """See `Attention`."""
+        """The scores, see `Attention`."""
         return self.score(jnp.tanh(self.query(query) + self.state(states)))[..., 0]
 
 
@@ -111,18 +112,19 @@ class DotAttention(Attention):
     (arXiv:1706.03762), so that its spread does not grow with the width.
 
     Args:
-      query_features: width of q.
+      query_features: Width of q.
       state_features: D, width of s_t.
-      time_major: see `Attention`.
-      rngs: Flax random streams; `params` is used.
+      time_major: See `Attention`.
+      rngs: Flax random streams, or a seed; `params` is used.
     """
 
-    def __init__(self, query_features: int, state_features: int, *, time_major: bool = False, rngs: nnx.Rngs):
+    def __init__(self, query_features: int, state_features: int, *, time_major: bool = False, rngs: nnx.Rngs | int):
         super().__init__(query_features, state_features, time_major=time_major)
+        rngs = as_rngs(rngs)
         self.query = nnx.Linear(query_features, state_features, use_bias=False, rngs=rngs)
 
     def scores(self, query: Array, states: Array) -> Array:
-        """See `Attention`."""
+        """The scores, see `Attention`."""
         return jnp.einsum("bd,tbd->tb", self.query(query), states) * self.state_features**-0.5
 
 

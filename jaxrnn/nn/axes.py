@@ -1,4 +1,4 @@
-"""What the axes of inputs are: their number and order."""
+"""The number and order of the axes of inputs."""
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,6 @@ def to_time_major(
 
 
 def check_inputs(x: Array, axes: tuple[str, ...], features: int) -> None:
-    """ValueError unless x is floats with these axes and so many features as the last."""
+    """ValueError unless x is an array of floats with these axes, and `features` as the last."""
     if x.ndim != len(axes) + 1 or x.shape[-1] != features or not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"x: expected floats [{', '.join(axes)}, {features}], got {x.dtype} {list(x.shape)}")

@@ -13,14 +13,15 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from jaxrnn import core
-from jaxrnn.nn.initializers import Initializers, InitName, initializers, per_gate
+from jaxrnn.core import Initializers, InitName
+from jaxrnn.nn.arguments import as_rngs, full_signature, refuse_unknown
 
 MATRICES = ("w_x", "w_h", "w_p")
 N_GATE = 2  # of the GRU's r, z, n
 
 
 class CellOptions(TypedDict, total=False):
-    """What all cells can be asked for; `RecurrentCell` says what each means."""
+    """The options of all cells, for type checkers; `RecurrentCell` says what each means."""
 
     init: InitName | Initializers
     use_bias: bool
@@ -31,22 +32,30 @@ class CellOptions(TypedDict, total=False):
 
 
 class RecurrentCell(nnx.Module):
-    """What the three cells share: weights with a gate axis, and the step.
+    """The base of `LSTMCell`, `GRUCell` and `ElmanCell`: weights with a gate axis, and the step.
 
     Weights are attributes, by the names of the core's parameters: w_x, w_h, b and so on, each only where it exists.
 
     Args of the cells' constructors:
       in_features: D, width of the input.
       hidden_features: H, width of the state and of the output.
-      init: see `jaxrnn.nn.initializers`.
-      use_bias: False: no biases.
-      double_bias: a second bias b_h for the recurrent product, as PyTorch has. The function stays the same, training
-        does not: the sum of two parameters goes twice as far in each step of Adam.
-      learn_state: the initial state, zero at first, is a parameter.
-      dtype: of the matrix products; None means that of the weights. Gates and states stay in float32 or wider.
-      param_dtype: of the weights.
-      rngs: Flax random streams; `params` is used.
+      init: "orthogonal", "torch" or initialisers of one's own, see `jaxrnn.core.initializers`.
+      use_bias: Whether there are biases.
+      double_bias: Whether the recurrent product has a second bias b_h, as in PyTorch. The function stays the same,
+        but training does not: the sum of two parameters goes twice as far in each step of Adam.
+      learn_state: Whether the initial state, zero at first, is a parameter.
+      dtype: Dtype of the matrix products; None means that of the weights. Gates and states stay in float32 or wider.
+      param_dtype: Dtype of the weights.
+      rngs: Flax random streams, or a seed; `params` is used.
+
+    Raises:
+      ValueError: An argument is out of range, or two contradict each other.
+      TypeError: There is no such argument; the message names one that may have been meant.
     """
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        cls.__signature__ = full_signature(cls, RecurrentCell)
 
     w_x: nnx.Param
     w_h: nnx.Param
@@ -66,8 +75,11 @@ class RecurrentCell(nnx.Module):
         learn_state: bool = False,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | int,
+        **unknown: Any,
     ):
+        refuse_unknown(type(self), unknown)
+        rngs = as_rngs(rngs)
         sizes = {"in_features": in_features, "hidden_features": hidden_features}
         for name, value in (sizes | {"projection_features": projection_features}).items():
             if value is not None and value < 1:
@@ -83,16 +95,16 @@ class RecurrentCell(nnx.Module):
         self.learn_state = learn_state
         self.weight_names: tuple[str, ...] = ()
 
-        draw = initializers(init, hidden_features)
+        draw = core.initializers(init, hidden_features)
         gates = core_cell.num_gates
         keys = jax.random.split(rngs.params(), 4)
-        self._add("w_x", per_gate(draw.w_x, keys[0], (in_features, gates, hidden_features), param_dtype))
-        self._add("w_h", per_gate(draw.w_h, keys[1], (self.out_features, gates, hidden_features), param_dtype))
+        self._add("w_x", core.per_gate(draw.w_x, keys[0], (in_features, gates, hidden_features), param_dtype))
+        self._add("w_h", core.per_gate(draw.w_h, keys[1], (self.out_features, gates, hidden_features), param_dtype))
         if use_bias:
             self._add_biases(draw, keys[2:], double_bias)
         if projection_features is not None:
             shape = hidden_features, 1, projection_features
-            self._add("w_p", per_gate(draw.w_x, rngs.params(), shape, param_dtype)[:, 0])
+            self._add("w_p", core.per_gate(draw.w_x, rngs.params(), shape, param_dtype)[:, 0])
         if learn_state:
             for name, width in zip(core_cell.state_type._fields, self.state_widths, strict=True):
                 self._add(f"initial_{name}", jnp.zeros(width, param_dtype))
@@ -102,16 +114,12 @@ class RecurrentCell(nnx.Module):
         self.weight_names = (*self.weight_names, name)
 
     def _add_biases(self, draw: Initializers, keys: Array, double_bias: bool) -> None:
-        cell = self.core_cell
-        shape = cell.num_gates, self.hidden_features
-        b, b_h = (per_gate(draw.b, key, shape, self.param_dtype) for key in keys)
-        if "f" in cell.gates:
-            b = b.at[cell.gates.index("f")].add(draw.forget_bias)
+        b, b_h = core.init_biases(self.core_cell, draw, keys, self.hidden_features, self.param_dtype)
         if double_bias:
             self._add("b", b)
             self._add("b_h", b_h)
         # One bias is the sum of two draws, as two would add up: everywhere but in the GRU's n gate, inside r ⊙ (...).
-        elif cell.name == "gru":
+        elif self.core_cell.has_recurrent_bias:
             self._add("b", b + b_h.at[N_GATE].set(0))
             self._add("b_hn", b_h[N_GATE])
         else:
@@ -127,7 +135,7 @@ class RecurrentCell(nnx.Module):
         raise NotImplementedError
 
     def _arrays(self) -> dict[str, Array]:
-        """The weights by name, matrices in `dtype`, and the biases that add up added."""
+        """The weights by name, matrices in `dtype`, and b as the sum of both biases where there are two."""
         arrays = {name: param[...] for name, param in self.weights().items()}
         for name in MATRICES:
             if name in arrays and self.dtype is not None:
@@ -137,16 +145,16 @@ class RecurrentCell(nnx.Module):
 
     @property
     def state_widths(self) -> list[int]:
-        """Of each part of the state; h, which comes first, may be projected."""
+        """The width of each part of the state; h, which comes first, may be projected."""
         return [self.out_features] + [self.hidden_features] * (len(self.core_cell.state_type._fields) - 1)
 
     @property
     def num_feature_axes(self) -> int:
-        """Axes of x that are features, for Flax's own RNN."""
+        """Number of axes of x that are features, which Flax's own RNN asks for."""
         return 1
 
     def initialize_carry(self, input_shape: tuple[int, ...], rngs: nnx.Rngs | nnx.RngStream | None = None) -> Any:
-        """The initial state for inputs of shape `[*batch, features]`: zeros, or the learnt one; nothing is drawn."""
+        """The initial state for inputs of shape `[*batch, features]`, zeros or the learnt one. Nothing is drawn."""
         dtype = jnp.promote_types(self.param_dtype, jnp.float32)
         parts = []
         for name, width in zip(self.core_cell.state_type._fields, self.state_widths, strict=True):
@@ -156,7 +164,7 @@ class RecurrentCell(nnx.Module):
         return self.core_cell.state_type(*parts)
 
     def learnt_state(self, batch: int) -> Any | None:
-        """The learnt initial state of so many rows; None for a cell that learns none, whose state starts from zeros."""
+        """The learnt initial state for `batch` rows; None for a cell without, whose state starts from zeros."""
         return self.initialize_carry((batch, self.in_features)) if self.learn_state else None
 
     def __call__(self, carry: Any, x: Array) -> tuple[Any, Array]:
@@ -168,7 +176,7 @@ class RecurrentCell(nnx.Module):
         return carry, carry.h.astype(x.dtype)
 
     def check_state(self, name: str, state: Any, batch: tuple[int, ...]) -> None:
-        """ValueError, by that name, unless the state is one of this cell, each part `[*batch, width]`."""
+        """ValueError that names the state `name`, unless it is one of this cell's, each part `[*batch, width]`."""
         state_type = self.core_cell.state_type
         if not isinstance(state, state_type):
             raise ValueError(f"{name}: expected {state_type.__name__}, got {type(state).__name__}")
@@ -186,7 +194,7 @@ class ElmanCell(RecurrentCell):
         hidden_features: int,
         *,
         activation: Literal["tanh", "relu"] = "tanh",
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | int,
         **options: Unpack[CellOptions],
     ):
         super().__init__(core.elman_cell(activation), in_features, hidden_features, rngs=rngs, **options)
@@ -204,11 +212,11 @@ class LSTMCell(RecurrentCell):
     Args:
       in_features: D, width of the input.
       hidden_features: H, width of the cell state, and of the output unless it is projected.
-      projection_features: P, width the output is projected to; None: not projected.
-      peephole: i, f and o see the cell state.
-      layer_norm: layer normalisation of both parts of the pre-activations and of the cell state.
-      rngs: Flax random streams; `params` is used.
-      **options: see `RecurrentCell`.
+      projection_features: P, width that the output is projected to; None means no projection.
+      peephole: Whether i, f and o see the cell state.
+      layer_norm: Layer normalisation of both parts of the pre-activations and of the cell state.
+      rngs: Flax random streams, or a seed; `params` is used.
+      **options: All other arguments of the signature; see `jaxrnn.nn.RecurrentCell`.
     """
 
     def __init__(
@@ -219,9 +227,10 @@ class LSTMCell(RecurrentCell):
         projection_features: int | None = None,
         peephole: bool = False,
         layer_norm: bool = False,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | int,
         **options: Unpack[CellOptions],
     ):
+        rngs = as_rngs(rngs)
         super().__init__(
             core.lstm_cell(layer_norm=layer_norm),
             in_features,
@@ -232,8 +241,8 @@ class LSTMCell(RecurrentCell):
         )
         self.layer_norm = layer_norm
         if peephole:
-            draw = initializers(options.get("init", "orthogonal"), hidden_features)
-            self._add("peephole", per_gate(draw.b, rngs.params(), (3, hidden_features), self.param_dtype))
+            draw = core.initializers(options.get("init", "orthogonal"), hidden_features)
+            self._add("peephole", core.per_gate(draw.b, rngs.params(), (3, hidden_features), self.param_dtype))
         if layer_norm:
             for name in ("norm_x", "norm_h"):
                 self._add(name, jnp.ones((4, hidden_features), self.param_dtype))
@@ -256,10 +265,10 @@ class GRUCell(RecurrentCell):
     Args:
       in_features: D, width of the input.
       hidden_features: H, width of the state and of the output.
-      reset_after: which family.
-      layer_norm: layer normalisation of both parts of the pre-activations; needs `reset_after`.
-      rngs: Flax random streams; `params` is used.
-      **options: see `RecurrentCell`.
+      reset_after: Which family: True is cuDNN's and PyTorch's, False the textbook form.
+      layer_norm: Layer normalisation of both parts of the pre-activations; needs `reset_after`.
+      rngs: Flax random streams, or a seed; `params` is used.
+      **options: All other arguments of the signature; see `jaxrnn.nn.RecurrentCell`.
     """
 
     def __init__(
@@ -269,7 +278,7 @@ class GRUCell(RecurrentCell):
         *,
         reset_after: bool = True,
         layer_norm: bool = False,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | int,
         **options: Unpack[CellOptions],
     ):
         cell = core.gru_cell(reset_after, layer_norm=layer_norm)

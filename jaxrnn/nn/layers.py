@@ -16,9 +16,9 @@ class Elman(RecurrentLayer):
       in_features: D, width of the input.
       hidden_features: H, width of each direction's state; or a width for each layer.
       num_layers: L, layers in depth.
-      activation: φ.
-      rngs: Flax random streams.
-      **options: see `RecurrentLayer`.
+      activation: φ, "tanh" or "relu".
+      rngs: Flax random streams, or a seed.
+      **options: All other arguments of the signature; see `jaxrnn.nn.RecurrentLayer`.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Elman(RecurrentLayer):
         num_layers: int = 1,
         *,
         activation: Literal["tanh", "relu"] = "tanh",
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | int,
         **options: Unpack[LayerOptions],
     ):
         arguments = {"activation": activation}
@@ -42,16 +42,15 @@ class LSTM(RecurrentLayer):
       in_features: D, width of the input.
       hidden_features: H, width of each direction's state; or a width for each layer.
       num_layers: L, layers in depth.
-      projection_features: P, width that each output is projected to; None: not projected.
-      peephole: i, f and o see the cell state.
-      layer_norm: layer normalisation of both parts of the pre-activations and of the cell state.
-      rngs: Flax random streams.
-      **options: see `RecurrentLayer`.
+      projection_features: P, width that each output is projected to; None means no projection.
+      peephole: Whether i, f and o see the cell state.
+      layer_norm: Layer normalisation of both parts of the pre-activations and of the cell state.
+      rngs: Flax random streams, or a seed.
+      **options: All other arguments of the signature; see `jaxrnn.nn.RecurrentLayer`.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from flax import nnx
-      >>> lstm = LSTM(3, 4, num_layers=2, bidirectional=True, rngs=nnx.Rngs(0))
+      >>> lstm = LSTM(3, 4, num_layers=2, bidirectional=True, rngs=0)
       >>> y, state = lstm(jnp.ones((2, 5, 3)), lengths=jnp.array([5, 3]))
       >>> y.shape, state.h.shape, float(abs(y[1, 3:]).sum())
       ((2, 5, 8), (4, 2, 4), 0.0)
@@ -66,7 +65,7 @@ class LSTM(RecurrentLayer):
         projection_features: int | None = None,
         peephole: bool = False,
         layer_norm: bool = False,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | int,
         **options: Unpack[LayerOptions],
     ):
         arguments = {"projection_features": projection_features, "peephole": peephole, "layer_norm": layer_norm}
@@ -80,10 +79,10 @@ class GRU(RecurrentLayer):
       in_features: D, width of the input.
       hidden_features: H, width of each direction's state; or a width for each layer.
       num_layers: L, layers in depth.
-      reset_after: which family.
-      layer_norm: layer normalisation of both parts of the pre-activations; needs `reset_after`.
-      rngs: Flax random streams.
-      **options: see `RecurrentLayer`.
+      reset_after: Which family: True is cuDNN's and PyTorch's, False the textbook form.
+      layer_norm: Layer normalisation of both parts of the pre-activations; needs `reset_after`.
+      rngs: Flax random streams, or a seed.
+      **options: All other arguments of the signature; see `jaxrnn.nn.RecurrentLayer`.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ class GRU(RecurrentLayer):
         *,
         reset_after: bool = True,
         layer_norm: bool = False,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | int,
         **options: Unpack[LayerOptions],
     ):
         arguments = {"reset_after": reset_after, "layer_norm": layer_norm}

@@ -1,4 +1,4 @@
-"""Pooling over time: what stands for a whole sequence, from the outputs of a recurrent layer and its final state."""
+"""Pooling over time: one vector for a whole sequence, from the outputs of a recurrent layer and its final state."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -8,6 +8,7 @@ from flax import nnx
 from jax import Array
 
 from jaxrnn import core
+from jaxrnn.nn.arguments import as_rngs
 from jaxrnn.nn.attention import AdditiveAttention, DotAttention
 from jaxrnn.nn.axes import to_time_major
 from jaxrnn.typing import AnyArray
@@ -17,22 +18,22 @@ AttentionName = Literal["additive", "dot"]
 
 
 class Pooling(nnx.Module):
-    """One vector for each row, from its valid steps; several kinds stand side by side, as in Howard & Ruder 2018.
+    """Pools each row into one vector, from its valid steps; several kinds are put side by side (Howard & Ruder 2018).
 
     "last" is the final state as it is given; "mean" and "max" are over the valid steps, element by element;
-    "attention" is the mean of the outputs by the weights of an attention whose query is the final state. Of a row
-    without valid steps all but "last" are zero.
+    "attention" is the mean of the outputs weighted by an attention whose query is the final state. For a row without
+    valid steps all but "last" are zero.
 
     Args:
-      kinds: one of them, or several in the order of the result (arXiv:1801.06146 has last, max, mean).
+      kinds: One of them, or several in the order of the result (arXiv:1801.06146 has last, max, mean).
       features: D, width of the outputs and of the final state.
-      attention: the attention's kind, "additive" or "dot".
-      attention_features: width inside the additive attention; None: D.
-      time_major: outputs and mask are `[time, batch, ...]` rather than `[batch, time, ...]`.
-      rngs: Flax random streams; `params` is used, by an attention.
+      attention: Kind of attention, "additive" or "dot".
+      attention_features: Width inside the additive attention; None means D.
+      time_major: Whether outputs and mask are `[time, batch, ...]` rather than `[batch, time, ...]`.
+      rngs: Flax random streams, or a seed; an attention uses `params`.
 
     Raises:
-      ValueError: a kind or attention is not known, or a kind stands there twice.
+      ValueError: A kind or an attention is not known, or a kind is named twice.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class Pooling(nnx.Module):
         attention: AttentionName = "additive",
         attention_features: int | None = None,
         time_major: bool = False,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | int,
     ):
+        rngs = as_rngs(rngs)
         self.kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
         known = get_args(PoolingName)
         if not self.kinds or not set(self.kinds) <= set(known) or len(set(self.kinds)) < len(self.kinds):
@@ -65,16 +67,16 @@ class Pooling(nnx.Module):
         """Pools outputs over time.
 
         Args:
-          y: outputs, `[batch, time, features]`. What stands at invalid steps, even NaN, changes nothing.
-          last: the final state of each row, `[batch, features]`.
-          lengths: valid steps of each row, integers `[batch]`; None means all.
-          mask: valid steps, booleans `[batch, time]`, in place of lengths; it may have gaps.
+          y: Outputs, `[batch, time, features]`. The content of invalid steps, even NaN, changes nothing.
+          last: The final state of each row, `[batch, features]`.
+          lengths: Valid steps of each row, integers `[batch]`; None means all.
+          mask: Valid steps, booleans `[batch, time]`, in place of lengths; it may have gaps.
 
         Returns:
-          `[batch, out_features]`: the kinds side by side.
+          `[batch, out_features]`, the kinds side by side.
 
         Raises:
-          ValueError: shapes or dtypes disagree, or lengths are out of range.
+          ValueError: Shapes or dtypes disagree, or lengths are out of range.
         """
         y, mask, _ = to_time_major(y, mask, None, time_major=self.time_major)
         valid = core.checked_mask(lengths, mask, *y.shape[:2])
@@ -83,7 +85,7 @@ class Pooling(nnx.Module):
         return jnp.concatenate([self._pool(kind, y, jnp.asarray(last), valid) for kind in self.kinds], axis=-1)
 
     def _pool(self, kind: PoolingName, y: Array, last: Array, valid: Array) -> Array:
-        """One kind, from outputs `[time, batch, features]`."""
+        """One kind of pooling of outputs `[time, batch, features]`."""
         if kind == "last":
             return last
         if kind == "attention":

@@ -1,4 +1,4 @@
-"""Dropout, and what acts on the state while training: recurrent dropout and zoneout, drawn outside the loop."""
+"""Dropout, recurrent dropout and zoneout; all masks are drawn outside the loop over time."""
 
 from typing import Any, TypedDict
 
@@ -8,14 +8,14 @@ from jax import Array
 
 
 class Drawn(TypedDict):
-    """Arguments of `jaxrnn.core.unroll`."""
+    """Arguments of `jaxrnn.core.unroll`, see `jaxrnn.core.Options`."""
 
     recurrent_dropout: Array | None
     zoneout: Any | None
 
 
 def checked_dropout(name: str, rate: float, rngs: nnx.Rngs, shared_axes: tuple[int, ...] = ()) -> nnx.Dropout:
-    """Dropout with one mask along the shared axes; ValueError, by that name, unless 0 <= rate < 1."""
+    """Dropout with one mask along the shared axes; ValueError that names the rate `name`, unless 0 <= rate < 1."""
     if not 0 <= rate < 1:
         raise ValueError(f"{name}: expected 0 <= rate < 1, got {rate}")
     return nnx.Dropout(rate, broadcast_dims=shared_axes, rngs=rngs if rate else None)
@@ -25,13 +25,13 @@ class StateRegularization(nnx.Module):
     """Recurrent dropout and zoneout of a layer.
 
     Args:
-      state_type: the core's state, one zoneout rate for each of its parts.
-      dropout_rate: of h on its way into the recurrent product.
-      zoneout_rate: that an element keeps its old value; one number, or one for each part of the state.
+      state_type: The core's type of state.
+      dropout_rate: Dropout of h on its way into the recurrent product.
+      zoneout_rate: Probability that an element keeps its old value; one number, or one for each part of the state.
       rngs: Flax random streams; `dropout` is used where it is not given at the call.
 
     Raises:
-      ValueError: a rate is out of range, or there is not one for each part of the state.
+      ValueError: A rate is out of range, or there is not one for each part of the state.
     """
 
     def __init__(
@@ -45,19 +45,14 @@ class StateRegularization(nnx.Module):
         self.dropout = checked_dropout("recurrent_dropout_rate", dropout_rate, rngs)
         self.zoneout = nnx.List([checked_dropout("zoneout_rate", rate, rngs) for rate in rates])
 
-    @property
-    def rates(self) -> list[float]:
-        """Of recurrent dropout, while training, and of zoneout, which also acts at evaluation."""
-        return [0.0 if self.dropout.deterministic else self.dropout.rate, *(part.rate for part in self.zoneout)]
-
     def draw(self, batch: int, widths: list[int], *, time: int | None, rngs: nnx.Rngs | None) -> Drawn:
-        """The masks of one direction of one layer; `time` None: of a single step.
+        """Draws the masks of one direction of one layer.
 
         Args:
-          batch: rows.
-          widths: of each part of the state, h first.
-          time: steps.
-          rngs: random streams, in place of those given to the constructor.
+          batch: Number of rows.
+          widths: Width of each part of the state, h first.
+          time: Number of steps; None means a single step, whose masks have no time axis.
+          rngs: Random streams, in place of those given to the constructor.
 
         Returns:
           Arguments of `jaxrnn.core.unroll`, None where nothing is to be done.

@@ -19,16 +19,23 @@ class RNN(nnx.Module):
     tree of arrays whose first axis is the batch.
 
     Args:
-      cell: the cell.
-      time_major: inputs and outputs are `[time, batch, ...]` rather than `[batch, time, ...]`.
-      reverse: run from each row's last valid step to its first.
-      backend: for this library's cells, see `jaxrnn.core.resolve_backend`.
+      cell: The cell.
+      time_major: Whether inputs and outputs are `[time, batch, ...]` rather than `[batch, time, ...]`.
+      reverse: Run from each row's last valid step to its first.
+      backend: For this library's cells, see `jaxrnn.core.resolve_backend`.
+
+    Raises:
+      ValueError: The cell does not follow the protocol, or there is no such backend.
     """
 
     def __init__(
         self, cell: Any, *, time_major: bool = False, reverse: bool = False, backend: core.BackendName | None = None
     ):
         core.check_backend(backend)
+        is_cell = callable(cell) and callable(getattr(cell, "initialize_carry", None))
+        if not is_cell:
+            got = repr(cell) if isinstance(cell, int) else type(cell).__name__
+            raise ValueError(f"cell: expected a cell with initialize_carry, got {got}; torch.nn.RNN is nn.Elman here")
         self.cell = cell
         self.backend: core.BackendName | None = backend
         self.time_major = time_major
@@ -46,17 +53,18 @@ class RNN(nnx.Module):
         """Runs the cell over sequences.
 
         Args:
-          x: inputs, `[batch, time, features]` (`[time, batch, features]` if `time_major`).
-          lengths: valid steps of each row, integers `[batch]`; None means all. See `jaxrnn.core.unroll`.
-          mask: valid steps, booleans `[batch, time]` (or time-major), in place of lengths; it may have gaps.
-          resets: booleans `[batch, time]` (or time-major), true where a new sequence starts inside a row.
-          state: the carry to start from; None means the cell's own initial carry.
+          x: Inputs, `[batch, time, ...]` (`[time, batch, ...]` if `time_major`); the cell says which axes follow, and
+            this library's cells take `features`.
+          lengths: Valid steps of each row, integers `[batch]`; None means all. See `jaxrnn.core.Options`.
+          mask: Valid steps, booleans `[batch, time]` (or time-major), in place of lengths; it may have gaps.
+          resets: Booleans `[batch, time]` (or time-major), true where a new sequence starts inside a row.
+          state: The carry to start from; None means the cell's own initial carry.
 
         Returns:
-          Outputs `[batch, time, hidden]`, zero past the lengths, and the carry after each row's last step.
+          Outputs `[batch, time, ...]`, zero past the lengths, and the carry after each row's last step.
 
         Raises:
-          ValueError: shapes or dtypes disagree, or lengths are out of range.
+          ValueError: Shapes or dtypes disagree, or lengths are out of range.
         """
         x = jnp.asarray(x)
         if x.ndim < 3:
@@ -90,7 +98,7 @@ class RNN(nnx.Module):
 def _scan(
     cell: Any, x: Array, carry: Any, initial: Any, mask: Array | None, resets: Array | None, reverse: bool
 ) -> tuple[Array, Any]:
-    # What the cell itself changes while it runs (counts of random streams, statistics) is carried along.
+    # Variables that the cell changes while it runs (counts of random streams, statistics) are carried along.
     cell_axes = nnx.StateAxes({...: nnx.Carry})
     axes = [None if steps is None else 0 for steps in (mask, resets)]
 

@@ -1,4 +1,4 @@
-"""The states of many cells as one: layer-major, then direction, as in PyTorch; a tuple where widths differ."""
+"""The states of many cells as one, layer-major, then direction, as in PyTorch; a tuple where widths differ."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ def stacks(cells: Sequence[RecurrentCell]) -> bool:
     return len({cell.hidden_features for cell in cells}) == 1
 
 
-def stack(cells: Sequence[RecurrentCell], states: list[Any]) -> Any:
+def stack(cells: Sequence[RecurrentCell], states: Sequence[Any]) -> Any:
     """One state with the cells as first axis, or a tuple where widths differ."""
     return jax.tree.map(lambda *parts: jnp.stack(parts), *states) if stacks(cells) else tuple(states)
 

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from torch_program import Program
 
 from jaxrnn import convert, nn
-from jaxrnn.applications.classification.config import ClassificationModelConfig
-from jaxrnn.applications.classification.model import TextClassifier
 
 pytestmark = pytest.mark.usefixtures("unchecked_types")
 
@@ -26,13 +25,7 @@ def lstm():
 
 @pytest.fixture
 def classifier():
-    return make_classifier()
-
-
-def make_classifier(*, ratios=None, **more):
-    sizes = {"embedding": 3, "hidden": 4, "cell": "gru", "bidirectional": False, "pooling": "last", "init": "torch"}
-    config = ClassificationModelConfig(**sizes | more)
-    return TextClassifier(config, vocabulary_size=7, num_classes=3, ratios=ratios, rngs=nnx.Rngs(0))
+    return Program("gru", nn.GRU(3, 4, init="torch", rngs=0), 3)
 
 
 def refused(module, state_dict, message):
@@ -191,28 +184,6 @@ def test_options_that_change_nothing():
     state_dict = convert.to_torch(plain)
     convert.from_torch(other, state_dict)
     jax.tree.map(np.testing.assert_array_equal, convert.to_torch(other), state_dict)
-
-
-RATIOS = np.ones((11, 7, 3), np.float32)
-
-
-@pytest.mark.parametrize(
-    ("more", "got"),
-    [
-        ({"ratios": RATIOS, "ratio_inputs": True}, "embedding, head, layer and 6 inputs of the layer"),
-        ({"ratios": RATIOS, "bag_of_words": True}, "bag, embedding, head, layer and 3 inputs of the layer"),
-        ({"pooling": "max,attention"}, "embedding, head, layer, pooling and 3 inputs of the layer"),
-    ],
-)
-def test_classifiers_without_an_equivalent(more, got):
-    module = make_classifier(**more)
-    message = (
-        "module: expected a network of embedding, recurrent layer and head alone, as the usual PyTorch program is, got "
-        f"one with the weights {got} for 3 features of the embedding"
-    )
-    refused(module, {}, message)
-    with pytest.raises(ValueError, match=re.escape(message)):
-        convert.to_torch(module)
 
 
 def test_classifier(classifier):

@@ -14,8 +14,9 @@ from core_cases import assert_trees_close, draw_params, draw_state, garbage_in_p
 from jax.experimental import rnn
 
 from jaxrnn import core
-from jaxrnn.core import call, cudnn, versions
-from jaxrnn.core.backend_table import BACKENDS
+from jaxrnn.core import call, versions
+from jaxrnn.core.kernels import cudnn
+from jaxrnn.core.registry import BACKENDS
 
 T, B, D, H = 6, 5, 3, 4
 LENGTHS = np.array([6, 0, 1, 4, 6])
@@ -169,8 +170,8 @@ def test_on_another_platform_the_plain_operations_run(calls, rng, monkeypatch):
 
 REFUSED = [
     ({"backend": "cudnn", "reverse": True}, "runs a direction in reverse beside the other alone"),
-    ({"mask": np.ones((T, B), bool)}, "knows no mask"),
-    ({"max_gradient": 1.0, "all_states": True}, "knows no max_gradient, all_states"),
+    ({"mask": np.ones((T, B), bool)}, "does not support mask"),
+    ({"max_gradient": 1.0, "all_states": True}, "does not support max_gradient, all_states"),
 ]
 
 

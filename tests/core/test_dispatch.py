@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrnn import core
-from jaxrnn.core.backend_table import BACKENDS
+from jaxrnn.core.registry import BACKENDS
 
 X = jnp.ones((5, 2, 3))
 PARAMS = core.LSTMParams(jnp.ones((3, 4, 6)), jnp.ones((6, 4, 6)), jnp.ones((4, 6)))
@@ -192,40 +192,84 @@ def test_names():
 
 def test_resolve_backend_says_why_and_why_not_the_others():
     found = core.resolve_backend(core.lstm_cell(), jax.ShapeDtypeStruct(X.shape, "float32"), PARAMS)
-    no_gpu, no_tpu = "needs an NVIDIA GPU, and this call runs on cpu", "needs a TPU, and this call runs on cpu"
     assert found.name == "fused_scan"
     assert found.others == {
-        "hopper": no_gpu,
-        "cudnn": no_gpu,
-        "pallas_tpu": no_tpu,
+        "cudnn": "needs an NVIDIA GPU, and this call runs on cpu",
         "trimmed_scan": "can serve, and gains nothing without lengths: by name only",
         "reference": "can serve, and is slower",
     }
     description = BACKENDS["fused_scan"].description
-    assert str(found).splitlines()[:2] == [f"fused_scan: chosen: {description}", f"hopper: {no_gpu}"]
+    assert str(found).splitlines()[:2] == [f"fused_scan: chosen: {description}", f"cudnn: {found.others['cudnn']}"]
     named = core.resolve_backend(core.lstm_cell(), X, PARAMS, backend="reference", reverse=True)
     assert named[:2] == ("reference", f"asked for: {BACKENDS['reference'].description}")
     assert named.others["fused_scan"] == "can serve, and reference was asked for"
 
 
 def test_a_backend_that_cannot_serve_says_why():
-    message = "backend: expected None or one of fused_scan, reference, trimmed_scan for this call, got {!r}, which {}"
-    for name, needs in (("hopper", "an NVIDIA GPU"), ("cudnn", "an NVIDIA GPU"), ("pallas_tpu", "a TPU")):
-        reason = f"needs {needs}, and this call runs on cpu"
-        refused(message.format(name, reason), core.lstm, X, PARAMS, backend=name)
-        refused(message.format(name, reason), core.unroll_layers, core.lstm_cell(), X, [[PARAMS]], backend=name)
-        refused(message.format(name, reason), core.resolve_backend, core.lstm_cell(), X, PARAMS, backend=name)
+    message = (
+        "backend: expected None or one of fused_scan, reference, trimmed_scan for this call, got 'cudnn', which needs "
+        "an NVIDIA GPU, and this call runs on cpu"
+    )
+    refused(message, core.lstm, X, PARAMS, backend="cudnn")
+    refused(message, core.unroll_layers, core.lstm_cell(), X, [[PARAMS]], backend="cudnn")
+    refused(message, core.resolve_backend, core.lstm_cell(), X, PARAMS, backend="cudnn")
 
 
 def test_backends_lists_what_this_machine_has():
     assert core.backends() == {
-        "hopper": "needs an NVIDIA GPU, and JAX runs on cpu",
         "cudnn": "needs an NVIDIA GPU, and JAX runs on cpu",
-        "pallas_tpu": "needs a TPU, and JAX runs on cpu",
         "trimmed_scan": None,
         "fused_scan": None,
         "reference": None,
     }
+
+
+class TestRegisteredBackend:
+    @pytest.fixture(autouse=True)
+    def same_backends_afterwards(self, monkeypatch):
+        kept = dict(BACKENDS)
+        yield
+        BACKENDS.clear()
+        BACKENDS.update(kept)
+
+    def doubling(self, **fields):
+        def run(x, directions):
+            return [(2 * y, last) for y, last in BACKENDS["fused_scan"].run(x, directions)]
+
+        return core.Backend(run, "twice as much", **fields)
+
+    def test_it_serves_by_its_name_and_by_choice(self):
+        expected, last = core.lstm(X, PARAMS)
+        core.register_backend("double", self.doubling())
+        assert next(iter(core.backends())) == "double"
+        assert core.resolve_backend(core.lstm_cell(), X, PARAMS).name == "double"
+        for backend in (None, "double"):
+            y, state = core.lstm(X, PARAMS, backend=backend)
+            np.testing.assert_array_equal(y, 2 * expected)
+            np.testing.assert_array_equal(state.h, last.h)
+        y, _ = core.unroll_layers(core.lstm_cell(), X, [[PARAMS, PARAMS]], lengths=np.array([5, 2]))
+        assert y.shape == (5, 2, 12)
+        assert not y[2:, 1].any()
+
+    def test_by_name_only_and_what_it_cannot_serve(self):
+        refuses = self.doubling(
+            why_not=lambda call: "does not support mask" if "mask" in call.options else None,
+            why_not_chosen=lambda call: "was not measured yet",
+        )
+        core.register_backend("double", refuses)
+        found = core.resolve_backend(core.lstm_cell(), X, PARAMS)
+        assert found.name == "fused_scan"
+        assert found.others["double"] == "can serve, and was not measured yet: by name only"
+        with pytest.raises(ValueError, match="got 'double', which does not support mask"):
+            core.lstm(X, PARAMS, mask=MASK, backend="double")
+
+    def test_a_name_is_taken_once(self):
+        backend = self.doubling()
+        core.register_backend("double", backend)
+        core.register_backend("double", backend)  # the same again, as when a module is imported anew
+        refused(
+            "name: expected a name that no backend has, got 'double'", core.register_backend, "double", self.doubling()
+        )
 
 
 def test_layers():

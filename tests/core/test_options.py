@@ -226,26 +226,3 @@ def test_padding_does_not_bound_the_gradient(backend):
             return 5 * core.elman(x, params, **options)[1].h[0, 0]
 
         assert jax.grad(last)(np.ones((time, 1, 1))).ravel().tolist() == [3, 5, 0, 0][:time]
-
-
-def test_truncated_gradients_stop_at_the_windows():
-    _rng, x, params, state = draw("lstm")
-
-    def loss(params, state, x):
-        y, state = core.lstm(x, params, state=state)
-        return (y**2).sum(), state
-
-    (value, last), gradients = jax.jit(core.truncated_value_and_grad(loss, window=2))(params, state, x)
-    expected_value, expected, s = 0.0, jax.tree.map(np.zeros_like, params), state
-    for start in range(0, TIME, 2):
-        (part, s), g = jax.value_and_grad(loss, has_aux=True)(params, s, x[start : start + 2])
-        expected_value += part / 3
-        expected = jax.tree.map(lambda a, b: a + b / 3, expected, g)
-    np.testing.assert_allclose(value, expected_value, rtol=TOLERANCE)
-    assert_trees_close((last, gradients), jax.tree.map(jnp.asarray, (s, expected)), TOLERANCE)
-    whole = jax.grad(lambda p: loss(p, state, x)[0] / 3)(params)
-    assert np.abs(whole.w_h - gradients.w_h).max() > 1e-3  # what truncation leaves out
-    with pytest.raises(ValueError, match="a time that is a multiple of window=4, got 6"):
-        core.truncated_value_and_grad(loss, window=4)(params, state, x)
-    with pytest.raises(ValueError, match="window: expected at least 1, got 0"):
-        core.truncated_value_and_grad(loss, window=0)

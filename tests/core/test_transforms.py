@@ -106,22 +106,17 @@ def test_the_state_can_be_donated():
     assert state.h.is_deleted()
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru_reset_after", "gru_reset_before"])
-def test_sharded_over_rows_and_over_hidden_units(name):
-    """Two by two devices: each has half of the rows and half of the units, and all gradients are as on one."""
+@pytest.mark.parametrize("name", ["lstm", "gru_reset_before"])
+def test_rows_divided_by_shard_map(name):
+    """Each of two devices has half of the rows, and all gradients are as on one."""
     x, params, state = draw(name)
-    mesh = Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("data", "model"))
-    weights = jax.tree.map(lambda a: P(*[None] * (a.ndim - 1), "model"), params)
-    states = jax.tree.map(lambda _: P("data", "model"), state)
+    mesh = Mesh(np.array(jax.devices()[:2]), ("data",))
+    rows = P("data")
 
     @jax.jit
-    @jax.shard_map(
-        mesh=mesh,
-        in_specs=(P(None, "data"), weights, states, P("data")),
-        out_specs=(P(None, "data", "model"), states),
-    )
+    @jax.shard_map(mesh=mesh, in_specs=(P(None, "data"), P(), rows, rows), out_specs=(P(None, "data"), rows))
     def unroll(x, params, state, lengths):
-        return core.unroll(CELLS[name], x, params, state=state, lengths=lengths, hidden_axis="model")
+        return core.unroll(CELLS[name], x, params, state=state, lengths=lengths)
 
     def sharded_loss(x, params, state):
         y, last = unroll(x, params, state, jnp.asarray(LENGTHS))
@@ -131,7 +126,7 @@ def test_sharded_over_rows_and_over_hidden_units(name):
     actual = jax.jit(jax.value_and_grad(sharded_loss, argnums=(0, 1, 2)))(x, params, state)
     assert_trees_close(actual, expected, TOLERANCE)
     y, _ = unroll(x, params, state, jnp.asarray(LENGTHS))
-    assert y.sharding.shard_shape(y.shape) == (TIME, BATCH // 2, HIDDEN // 2)
+    assert y.sharding.shard_shape(y.shape) == (TIME, BATCH // 2, HIDDEN)
 
 
 def test_rows_divided_by_the_partitioner_stay_where_they_are():
@@ -165,14 +160,3 @@ def test_without_a_state_inside_shard_map():
     )
     expected, _ = run("lstm", x, params, lengths=LENGTHS)
     np.testing.assert_allclose(unroll(x, jnp.asarray(LENGTHS)), expected, rtol=0, atol=TOLERANCE)
-
-
-@pytest.mark.parametrize("name", ["lstm_all", "gru_norm"])
-def test_hidden_units_that_need_each_other_are_not_sharded(name):
-    x, params, _ = draw(name)
-    mesh = Mesh(np.array(jax.devices()[:1]), ("model",))
-    unroll = jax.shard_map(
-        lambda x: core.unroll(CELLS[name], x, params, hidden_axis="model")[0], mesh=mesh, in_specs=P(), out_specs=P()
-    )
-    with pytest.raises(ValueError, match="hidden_axis: expected None with a projection or layer normalisation"):
-        unroll(jnp.asarray(x))

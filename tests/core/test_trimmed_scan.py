@@ -7,9 +7,9 @@ import pytest
 from core_cases import CELLS, assert_trees_close, draw_params, draw_state, garbage_in_padding, out_width
 
 from jaxrnn import core
-from jaxrnn.core import packed_rows, trimmed_scan
 from jaxrnn.core.control import Loop
-from jaxrnn.core.packed_rows import PackedRows
+from jaxrnn.core.kernels import packed_rows, trimmed_scan
+from jaxrnn.core.kernels.packed_rows import PackedRows
 
 T, B, D, H = 7, 5, 3, 4
 LENGTHS = np.array([3, 0, 7, 1, 4])
@@ -169,7 +169,7 @@ def test_it_is_chosen_where_it_is_worth_compiling():
     lengths = np.full(64, 9)
     assert chosen(lengths) == chosen(lengths, reverse=True) == ("trimmed_scan", None)
     assert chosen(None) == ("fused_scan", "can serve, and gains nothing without lengths: by name only")
-    reason = "takes longer to compile than 0.4 GFLOP a direction are worth"
+    reason = "takes longer to compile than it gains at 0.4 GFLOP for each direction"
     assert chosen(lengths, time=8) == ("fused_scan", f"can serve, and {reason}: by name only")
 
 
@@ -182,8 +182,8 @@ def test_without_lengths_it_is_the_fused_scan(rng):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"mask": np.ones((T, B), bool), "max_gradient": 1.0}, "knows no mask, max_gradient"),
-        ({"resets": np.ones((T, B), bool)}, "knows no resets"),
+        ({"mask": np.ones((T, B), bool), "max_gradient": 1.0}, "does not support mask, max_gradient"),
+        ({"resets": np.ones((T, B), bool)}, "does not support resets"),
         ({"lengths": np.zeros(0, int), "x": np.zeros((T, 0, D), np.float32)}, "needs at least one step and one row"),
     ],
 )

@@ -12,13 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import candidates
+from benchmarks.candidates.cuda_graph import cuda_graph_options
 from jaxrnn import core
-from jaxrnn.core.backend_table import BACKENDS
+from jaxrnn.core.registry import BACKENDS
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(jax.default_backend() != "gpu", reason="needs a GPU"),
 ]
+
+candidates.register_all()
 
 REPEATS = 100
 CELLS = {
@@ -43,7 +47,7 @@ def draw(rng, cell, shape, dtype):
     gates = cell.num_gates
 
     def weights(width):
-        b_hn = [(hidden,)] if cell.name == "gru" else []
+        b_hn = [(hidden,)] if cell.has_recurrent_bias else []
         kinds = {"lstm": core.LSTMParams, "elman": core.ElmanParams}
         sizes = [(width, gates, hidden), (hidden, gates, hidden), (gates, hidden), *b_hn]
         arrays = [jnp.asarray(rng.normal(size=s) / np.sqrt(hidden), "float32") for s in sizes]
@@ -110,7 +114,7 @@ def assert_close(actual, expected, tolerance):
 
 def test_a_scan_in_a_cuda_graph_is_the_same_scan(rng):
     arguments = draw(rng, CELLS["lstm"], SHAPES[2], "float32")
-    run = jax.jit(outputs_and_gradients.__wrapped__, static_argnums=(0, 1), compiler_options=core.cuda_graph_options())
+    run = jax.jit(outputs_and_gradients.__wrapped__, static_argnums=(0, 1), compiler_options=cuda_graph_options())
     expected = outputs_and_gradients("lstm", "fused_scan", *arguments)
     for _ in range(5):  # recorded on the first calls, replayed on the others
         assert_close(run("lstm", "fused_scan", *arguments), expected, 1e-5)

@@ -1,5 +1,7 @@
 """Layers: their parameters, values, order of states, dtypes, and Flax's transformations."""
 
+import inspect
+
 import by_hand
 import jax
 import jax.numpy as jnp
@@ -8,8 +10,8 @@ import pytest
 from flax import nnx
 from layer_cases import LAYERS, LENGTHS, VALID, assert_close, assert_states_close, call, draw_x, make, of_cell
 
-from jaxrnn import core
-from jaxrnn.core import dispatch
+from jaxrnn import core, nn
+from jaxrnn.core.registry import BACKENDS
 
 
 @pytest.fixture
@@ -120,13 +122,13 @@ def test_under_jit_and_grad(name, x):
 
 def test_backend_is_handed_on(x, monkeypatch):
     served = []
-    for name, backend in dispatch.BACKENDS.items():
+    for name, backend in BACKENDS.items():
 
         def run(*args, name=name, backend=backend):
             served.append(name)
             return backend.run(*args)
 
-        monkeypatch.setitem(dispatch.BACKENDS, name, backend._replace(run=run))
+        monkeypatch.setitem(BACKENDS, name, backend._replace(run=run))
     y, _ = make("lstm", 4, 6, 2, backend="reference")(x)
     assert served == ["reference"] * 2
     np.testing.assert_allclose(y, make("lstm", 4, 6, 2, backend="fused_scan")(x)[0], atol=1e-6)
@@ -137,3 +139,42 @@ def test_same_seed_same_weights():
     a, b, c = (nnx.state(make("gru", 4, 6, seed=seed), nnx.Param) for seed in (1, 1, 2))
     jax.tree.map(np.testing.assert_array_equal, a, b)
     assert np.abs(a["cells"][0]["w_x"][...] - c["cells"][0]["w_x"][...]).max() > 0.01
+
+
+def test_the_signature_shows_all_arguments():
+    parameters = inspect.signature(nn.LSTM).parameters
+    assert list(parameters)[:3] == ["in_features", "hidden_features", "num_layers"]
+    assert {"peephole", "bidirectional", "dropout_rate", "backend", "init", "param_dtype"} <= set(parameters)
+    assert parameters["zoneout_rate"].default == 0.0
+    assert all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    assert "peephole" not in inspect.signature(nn.GRU).parameters
+    assert {"reset_after", "learn_state"} <= set(inspect.signature(nn.GRUCell).parameters)
+    for layer in LAYERS.values():  # and each of them is accepted
+        given = {n: p.default for n, p in inspect.signature(layer).parameters.items() if p.default is not p.empty}
+        layer(4, 6, rngs=0, **given)
+
+
+def test_a_seed_in_place_of_random_streams():
+    for a, b in (
+        (nn.LSTM(4, 6, rngs=3), nn.LSTM(4, 6, rngs=nnx.Rngs(3))),
+        (nn.GRUCell(4, 6, rngs=3), nn.GRUCell(4, 6, rngs=nnx.Rngs(3))),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, nnx.state(a, nnx.Param), nnx.state(b, nnx.Param))
+
+
+@pytest.mark.parametrize("options", [{}, {"projection_features": 2}])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("hidden", [6, [5, 6]])
+def test_the_last_hidden_state(hidden, bidirectional, options, x):
+    """It is what the outputs end with: forwards at each row's last step, backwards at its first."""
+    layer = make("lstm", 4, hidden, 2, bidirectional=bidirectional, **options)
+    y, state = layer(x, lengths=LENGTHS)
+    width = options.get("projection_features", 6)
+    last = layer.last(state)
+    assert last.shape == (3, (1 + bidirectional) * width)
+    for row, length in enumerate(LENGTHS):
+        if length:
+            np.testing.assert_array_equal(last[row, :width], y[row, length - 1, :width])
+            np.testing.assert_array_equal(last[row, width:], y[row, 0, width:])
+        else:
+            assert not last[row].any()

@@ -196,3 +196,26 @@ def test_a_cell_with_state_of_its_own(x):
     assert float(cell.steps[...]) == 5
     nnx.jit(lambda rnn, x: rnn(x))(nn.RNN(cell), x)
     assert float(cell.steps[...]) == 10
+
+
+class SumCell(nnx.Module):
+    """A cell over inputs of any rank: the running sum of its inputs."""
+
+    def initialize_carry(self, input_shape, rngs=None):
+        return jnp.zeros(input_shape)
+
+    def __call__(self, carry, x):
+        carry = carry + x
+        return carry, carry
+
+
+@pytest.mark.parametrize("shape", [(2,), (5, 3), (3, 5), (2, 3, 4)])
+def test_inputs_of_more_axes(shape, rng):
+    """[batch, time, height, width], say; with as many as there are rows and steps it is no different."""
+    x = rng.normal(size=(3, 5, *shape)).astype(np.float32)
+    x[~VALID] = np.nan
+    y, carry = nn.RNN(SumCell())(x, lengths=LENGTHS)
+    mask = VALID.reshape(3, 5, *[1] * len(shape))
+    expected = np.cumsum(np.where(mask, x, 0), axis=1)
+    np.testing.assert_allclose(y, np.where(mask, expected, 0), atol=1e-6)
+    np.testing.assert_allclose(carry, expected[:, -1], atol=1e-6)
