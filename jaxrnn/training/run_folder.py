@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from jaxrnn import __version__
 from jaxrnn.errors import InputError
 from jaxrnn.files import replacing
 
@@ -89,7 +88,7 @@ class RunFolder:
 
     def describe(self, fingerprints: Mapping[str, str]) -> None:
         """Writes run.json, which holds a fingerprint of the examples of each split."""
-        self.write_json(self.description, {"format": FORMAT, "jaxrnn": __version__, "fingerprints": dict(fingerprints)})
+        self.write_json(self.description, {"format": FORMAT, "fingerprints": dict(fingerprints)})
 
     def read_description(self) -> dict[str, str]:
         """Reads the fingerprint of the examples of each split from run.json.

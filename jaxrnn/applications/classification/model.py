@@ -135,6 +135,20 @@ class TextClassifier(nnx.Module):
         inputs = self.embed(tokens, rows=rows, rngs=rngs)
         return jnp.stack(self.answers(inputs, lengths, rngs=rngs)).mean(0)
 
+    def torch_parts(self) -> dict[str, Any]:
+        """The parts by their names in the usual PyTorch program, see `jaxrnn.convert.from_torch`.
+
+        Raises:
+          ValueError: The classifier has attention, ratios or a bag of words, which that program does not have.
+        """
+        if self.ratios is not None or "attention" in self.pooling.kinds:
+            raise ValueError(
+                "module: expected a classifier of embedding, recurrent layer and head alone, as the usual PyTorch "
+                "program is, got one with log-count ratios or attention"
+            )
+        name = {nn.LSTM: "lstm", nn.GRU: "gru", nn.Elman: "rnn"}[type(self.layer)]
+        return {"embedding": self.embedding, name: self.layer, "fc": self.head}
+
     def embed(
         self,
         tokens: AnyArray,
@@ -173,8 +187,7 @@ class TextClassifier(nnx.Module):
           rngs: Random streams for dropout; needed while training.
         """
         y, state = self.layer(inputs.vectors, lengths=lengths, rngs=rngs)
-        last = jnp.concatenate(list(state.h[-self.layer.num_directions :]), axis=-1)
-        pooled = self.pooling(y, last, lengths=lengths)
+        pooled = self.pooling(y, self.layer.last(state), lengths=lengths)
         logits = self.head(self.dropout(pooled, rngs=rngs))
         if self.bag is None or inputs.terms is None:
             return [logits]

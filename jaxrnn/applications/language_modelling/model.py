@@ -10,8 +10,8 @@ from jax.typing import DTypeLike
 
 from jaxrnn import nn
 from jaxrnn.applications.language_modelling.softmax import cross_entropy, sampled_cross_entropy
-from jaxrnn.core.linear import matmul
-from jaxrnn.nn.initializers import InitName
+from jaxrnn.core import matmul
+from jaxrnn.nn import InitName
 from jaxrnn.typing import AnyArray
 
 CellName = Literal["lstm", "gru", "elman"]
@@ -33,7 +33,7 @@ class LanguageModel(nnx.Module):
       hidden_features: H, the width of the state.
       num_layers: Number of recurrent layers.
       dropout_rate: Rate of all three dropouts.
-      init: "orthogonal" or "torch": how the recurrent layers' weights begin; see `jaxrnn.nn.initializers`.
+      init: "orthogonal" or "torch": how the recurrent layers' weights begin; see `jaxrnn.core.initializers`.
       double_bias: Whether each cell has two biases that are added, as in PyTorch.
       dtype: The matrix products' dtype; None means float32.
       rngs: Flax random streams; `params` is used.

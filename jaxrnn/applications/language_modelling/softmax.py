@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrnn.core.linear import matmul
+from jaxrnn.core import matmul
 from jaxrnn.typing import AnyArray
 
 MAX_LOGITS = 2**24  # logits in memory at one time: 64 MiB, and twice that in the backward pass
