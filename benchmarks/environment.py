@@ -30,9 +30,10 @@ VARIABLES = (
 
 def command_line() -> str:
     """Returns the command of this process, `python -m benchmarks.NAME ...`, with PATH for each absolute path."""
-    module = Path(sys.argv[0]).stem
+    parts = Path(sys.argv[0]).with_suffix("").parts
+    module = ".".join(parts[parts.index("benchmarks") :] if "benchmarks" in parts else ("benchmarks", parts[-1]))
     words = [re.sub(r"(^|=)/.*", r"\1PATH", word) for word in sys.argv[1:]]
-    return " ".join([f"python -m benchmarks.{module}", *words])
+    return " ".join([f"python -m {module}", *words])
 
 
 def environment(command: str) -> dict[str, Any]:

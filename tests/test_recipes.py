@@ -1,14 +1,14 @@
 """The configs that ship: each says how it is run, and builds as the application that it is for."""
 
 import tomllib
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
+from contracts import load_contract
 
 from jaxrnn import applications, train
 from jaxrnn.applications import load_config, network_shapes
-from jaxrnn.config import differences
+from jaxrnn.config import differences, schema_of
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
@@ -55,20 +55,14 @@ def test_a_shipped_config_opens_with_its_command(path):
     assert tomllib.loads(text)["run_dir"] == f"runs/{path.stem}"
 
 
-def load_contract(task):
-    """Where each application's own tests write a tiny data set."""
-    spec = spec_from_file_location(f"contract_of_{task}", ROOT / "tests" / "applications" / task / "contract.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @named
 def test_a_shipped_config_builds_as_what_it_is(path, tmp_path):
     """On its application's tiny data set, without vectors: data, network, task and optimiser go together."""
     task = load_config(path, []).task
     source = [word for word in load_contract(task).write_data(tmp_path) if word.startswith("data.source")]
-    without = [f"{key}=none" for key in ("vectors.path", "model.init_from") if key in schema_keys(task)]
+    without = [
+        f"{key}=none" for key in ("vectors.path", "model.init_from") if key in schema_of(applications.get(task).config)
+    ]
     config = load_config(path, [*source, *without, f"data.cache_dir={tmp_path / 'cache'}"])
     application = applications.get(task)
     data = application.prepare(config)
@@ -77,9 +71,3 @@ def test_a_shipped_config_builds_as_what_it_is(path, tmp_path):
     assert any(kind.is_matrix for kind in shapes.kinds.values())
     assert "loss" in application.task(config, data.assets).metrics
     train._optimizer(config, 1000, shapes)
-
-
-def schema_keys(task):
-    from jaxrnn.config import schema_of
-
-    return schema_of(applications.get(task).config)

@@ -35,6 +35,7 @@ def _is_text(value: str) -> bool:
 
 # NaN fails all these comparisons. The upper bounds refuse infinity and what an int32 or a float cannot hold.
 COUNT = Rule(f"an integer from 1 to {2**31 - 1}", lambda value: 1 <= value < 2**31)
+LAYERS = Rule("an integer from 1 to 100", lambda value: 1 <= value <= 100)  # each of them is traced and compiled
 NOT_NEGATIVE_COUNT = Rule(f"an integer from 0 to {2**31 - 1}", lambda value: 0 <= value < 2**31)
 SEED = Rule(f"an integer from 0 to {2**32 - 1}", lambda value: 0 <= value < 2**32)
 FRACTION = Rule("a number above 0 and below 1", lambda value: 0 < value < 1)

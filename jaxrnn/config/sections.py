@@ -12,6 +12,7 @@ from typing import Literal
 from jaxrnn.config.schema import (
     COUNT,
     FRACTION,
+    LAYERS,
     NOT_NEGATIVE,
     NOT_NEGATIVE_COUNT,
     POSITIVE,
@@ -49,7 +50,7 @@ class ModelConfig:
 
     cell: Literal["lstm", "gru", "elman"] = option("lstm", "Kind of recurrent layer")
     hidden: int = option(64, "Hidden units in each direction of each layer", COUNT)
-    num_layers: int = option(1, "Number of recurrent layers", COUNT)
+    num_layers: int = option(1, "Number of recurrent layers", LAYERS)
     dropout_rate: float = option(0.5, "Dropout rate on the input, between layers and before the output", RATE)
     init: Literal["orthogonal", "torch"] = option(
         "orthogonal", "Initial weights; torch draws them from PyTorch's distributions"

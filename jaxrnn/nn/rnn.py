@@ -36,7 +36,7 @@ class RNN(nnx.Module):
         if not is_cell:
             got = repr(cell) if isinstance(cell, int) else type(cell).__name__
             raise ValueError(f"cell: expected a cell with initialize_carry, got {got}; torch.nn.RNN is nn.Elman here")
-        self.cell = cell
+        self.cell: Any = cell
         self.backend: core.BackendName | None = backend
         self.time_major = time_major
         self.reverse = reverse

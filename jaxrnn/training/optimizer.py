@@ -104,10 +104,10 @@ def make_optimizer(
     """
     if ema_decay is not None and average_epochs is not None:
         raise ValueError(f"average_epochs: expected none with ema_decay, got {average_epochs}")
-    if weight_decay and not kinds:
-        raise ValueError("kinds: expected the kind of each parameter, with weight decay, got none")
     if rule == "adam" and weight_decay:
         raise ValueError(f"weight_decay: expected 0 for adam (adamw has it), got {weight_decay}")
+    if weight_decay and not kinds:
+        raise ValueError("kinds: expected the kind of each parameter, with weight decay, got none")
     if accumulate_steps > num_steps:
         raise ValueError(f"accumulate_steps: expected at most the run's {num_steps} steps, got {accumulate_steps}")
     rate = _schedule(schedule, learning_rate, num_updates=num_steps // accumulate_steps, warmup_steps=warmup_steps)

@@ -76,7 +76,7 @@ WHOLE = "an integer from 1 to 2147483647"
         ({"model": ModelConfig(cell="rnn")}, ["model.cell", '"lstm", "gru", "elman"', "'rnn'"]),
         ({"model": ModelConfig(dropout_rate=1.0)}, ["model.dropout_rate", "from 0 to below 1", "1.0"]),
         ({"model": ModelConfig(double_bias=1)}, ["model.double_bias", "true or false", "1"]),
-        ({"model": ModelConfig(num_layers=None)}, ["model.num_layers", WHOLE, "none"]),
+        ({"model": ModelConfig(num_layers=None)}, ["model.num_layers", "from 1 to 100", "none"]),
         ({"data": DataConfig(source="a", validation_fraction=0.0)}, ["data.validation_fraction", "above 0", "0.0"]),
         ({"data": DataConfig(source="a", test_fraction=1)}, ["data.test_fraction", "below 1", "1"]),
         ({"data": DataConfig(source="a", max_train_examples=0)}, ["data.max_train_examples", WHOLE, "or none", "0"]),
@@ -130,6 +130,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 ODD_TEXTS = st.sampled_from(['a "quoted" \\ back\\slash # not a comment\t\n\r\x01\x7f\x85\u2028 ünï 🙂', "none", "'"])
 VALUES = {
     rules.COUNT: st.integers(1, 2**31 - 1),
+    rules.LAYERS: st.integers(1, 100),
     rules.NOT_NEGATIVE_COUNT: st.integers(0, 2**31 - 1),
     rules.SEED: st.integers(0, 2**32 - 1),
     rules.FRACTION: st.floats(0, 1, exclude_min=True, exclude_max=True),

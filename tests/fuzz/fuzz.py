@@ -2,7 +2,9 @@
 
     python tests/fuzz/fuzz.py [--configs 1000] [--data 200] [--folders 200] [--seed 0] [--out FILE.json]
 
-All in this process, in a scratch folder that also holds an earlier run, of which no byte may change. A traceback, more
+The applications take turns, each on the tiny data set of its own tests.
+
+All in this process, in a scratch folder that also holds earlier runs, of which no byte may change. A traceback, more
 than one line of error, another status, 120 seconds of CPU or 15 minutes of waiting count as failures.
 """
 
@@ -25,14 +27,20 @@ from pathlib import Path
 import datasets
 import jax
 
-from jaxrnn import command_line, evaluate, predict, train
-from jaxrnn.config import load_config, to_toml
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from contracts import load_contract
 
+from jaxrnn import applications, evaluate, predict, report, train
+from jaxrnn.applications import load_config
+from jaxrnn.config import run, schema_of, to_toml
+
+TASKS = ("classification", "language_modelling", "tagging")
 TINY = [
-    "data.source=data/train.jsonl", "data.cache_dir=cache", "data.max_shapes=1", "model.cell=elman",
-    "model.embedding=2", "model.hidden=2", "model.bidirectional=false", "train.epochs=2", "train.batch_size=8",
-    "train.checkpoint_every_steps=1",
+    "data.cache_dir=cache", "data.max_shapes=1", "model.cell=elman", "model.hidden=2", "train.epochs=2",
+    "train.batch_size=32", "train.checkpoint_every_steps=1",
 ]  # fmt: skip
+# With these a run would wait for other processes, or train for ever.
+LEFT_ALONE = ("task", "train.seeds", "devices.coordinator", "devices.num_processes", "devices.process")
 VALUES = [
     "", "0", "1", "2", "-1", "0.5", "1e-3", "1e300", "-0.0", "nan", "inf", "true", "False", "none", "2147483647",
     "2147483648", "4294967296", "1_0", "0x10", "9" * 400, "lstm", "gru", "elman", "max", "bfloat16", "torch", "''",
@@ -41,14 +49,7 @@ VALUES = [
 ]  # fmt: skip
 
 
-def write_data(folder: Path) -> None:
-    """24 texts in each format that is read."""
-    folder.mkdir()
-    records = [{"text": f"{'fine warm' if i % 2 else 'dull cold'} film {i}", "label": i % 2} for i in range(24)]
-    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, records)))
-    table = datasets.Dataset.from_list(records)
-    table.to_csv(folder / "train.csv")
-    table.to_parquet(folder / "train.parquet")
+SETTINGS: dict[str, list[str]] = {}  # of each application's runs, once `prepare` has written its data
 
 
 def mutate(content: bytes, rng: random.Random) -> bytes:
@@ -83,7 +84,7 @@ def run_command(module: object, words: list[str]) -> dict:
     signal.alarm(900)
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-            command_line.run(module.main)
+            run(module.main)
     except SystemExit as done:
         status = done.code
     except BaseException:
@@ -103,31 +104,16 @@ def run_command(module: object, words: list[str]) -> dict:
 
 def fuzz_config(rng: random.Random) -> dict:
     """A mutated file, mutated overrides, or both."""
-    keys = [line.partition("=")[0] for line in TINY]
-    keys += ["seed", "data.lowercase", "data.min_count", "data.vocabulary_size", "data.max_tokens", "vectors.path"]
-    keys += [
-        "model.pooling",
-        "model.dropout_rate",
-        "model.num_layers",
-        "model.init",
-        "model.dtype",
-        "model.double_bias",
-    ]
-    keys += ["optim.learning_rate", "optim.max_grad_norm", "optim.skip_nonfinite", "train.keep_checkpoints"]
-    keys += [
-        "train.max_steps",
-        "train.checkpoint_every_seconds",
-        "model",
-        "model.hiden",
-        "x",
-        "data.validation_fraction",
-    ]
-    run_dir = rng.choice(["new", "new", "new", "earlier", "half"])
-    shutil.rmtree("new", ignore_errors=True)
+    task = rng.choice(TASKS)
+    own = [key for key in schema_of(applications.get(task).config).keys if key not in LEFT_ALONE]
+    others = [key for other in TASKS for key in schema_of(applications.get(other).config).keys if key not in LEFT_ALONE]
+    keys = [*own * 4, *others, "model", "model.hiden", "x"]
+    run_dir = rng.choice([f"new-{task}", f"new-{task}", f"new-{task}", f"earlier-{task}", "half"])
+    shutil.rmtree(f"new-{task}", ignore_errors=True)
     shutil.rmtree("half", ignore_errors=True)
-    shutil.copytree("kept", "half")
+    shutil.copytree(f"kept-{task}", "half")
     overrides = [f"{rng.choice(keys)}={rng.choice(VALUES)}" for _ in range(rng.randint(0, 2))]
-    text = to_toml(load_config(None, [*TINY, f"run_dir={run_dir}"])).encode()
+    text = to_toml(load_config(None, [*SETTINGS[task], f"run_dir={run_dir}"])).encode()
     if rng.random() < 0.6:
         text = mutate(text, rng)
     elif rng.random() < 0.5:
@@ -137,25 +123,32 @@ def fuzz_config(rng: random.Random) -> dict:
     Path("config.toml").write_bytes(text)
     # What would train for ever is cut short, and the folder stays in this one, unless those are what is mutated.
     last = [] if any(each.startswith(("run_dir", "x")) for each in overrides) else [f"run_dir={run_dir}"]
-    last += [] if run_dir == "half" else ["train.max_steps=1"]
+    last += [] if run_dir == "half" else ["train.max_steps=1", "train.seeds=1"]
     result = run_command(train, ["config.toml", *overrides, *last])
-    if result["status"] == 2 and fingerprint("half") != fingerprint("kept"):
+    if result["status"] == 2 and fingerprint("half") != fingerprint(f"kept-{task}"):
         result["failure"] += " a refused config changed the run"
     return result
 
 
 def fuzz_data(rng: random.Random) -> dict:
-    """A mutated file of texts and labels."""
+    """A data set of which one file is mutated; that of a classifier also in other formats."""
+    task = rng.choice([*TASKS, "tables"])
+    folder = Path(f"data-{task}")
+    shutil.rmtree("mutated", ignore_errors=True)
     shutil.rmtree("new", ignore_errors=True)
-    kind = rng.choice(["jsonl", "csv", "parquet"])
-    Path(f"mutated.{kind}").write_bytes(mutate(Path(f"data/train.{kind}").read_bytes(), rng))
-    return run_command(train, [*TINY, "run_dir=new", f"data.source=mutated.{kind}", "train.max_steps=1"])
+    shutil.copytree(folder, "mutated")
+    path = rng.choice(sorted(path for path in Path("mutated").rglob("*") if path.is_file()))
+    path.write_bytes(mutate(path.read_bytes(), rng))
+    source = path if task == "tables" else Path("mutated")
+    settings = SETTINGS["classification" if task == "tables" else task]
+    return run_command(train, [*settings, "run_dir=new", f"data.source={source}", "train.max_steps=1"])
 
 
 def fuzz_folder(rng: random.Random) -> dict:
     """A run, half done or complete, of which one or two files are mutated."""
+    task = rng.choice(TASKS)
     shutil.rmtree("half", ignore_errors=True)
-    shutil.copytree(rng.choice(["kept", "earlier"]), "half")
+    shutil.copytree(rng.choice([f"kept-{task}", f"earlier-{task}"]), "half")
     changed = []
     for _ in range(rng.randint(1, 2)):
         paths = sorted(path for path in Path("half").rglob("*") if path.is_file() and not path.is_symlink())
@@ -176,10 +169,10 @@ def fuzz_folder(rng: random.Random) -> dict:
             if way == "folder":
                 path.mkdir()
             elif way == "link":
-                path.symlink_to(Path("earlier/metrics.jsonl").resolve())
+                path.symlink_to(Path(f"earlier-{task}/metrics.jsonl").resolve())
     module, words = rng.choice(
-        [(train, [*TINY, "run_dir=half"])] * 2
-        + [(evaluate, ["half", "--data", "data/train.jsonl"]), (predict, ["half", "a warm film"])]
+        [(train, [*SETTINGS[task], "run_dir=half"])] * 2
+        + [(evaluate, ["half"]), (predict, ["half", "a warm film"]), (report, ["half", "--out", "page.html"])]
     )
     return run_command(module, words) | {"changed": changed}
 
@@ -192,14 +185,28 @@ def fingerprint(folder: str) -> str:
 
 
 def prepare() -> None:
-    """Data, an earlier run that is complete, and one that was stopped half way."""
-    write_data(Path("data"))
-    for run_dir in ("earlier", "kept"):
-        result = run_command(train, [*TINY, f"run_dir={run_dir}"])
-        assert result["status"] == 0, result
-    Path("kept/result.json").unlink()
-    newest = max(Path("kept/checkpoints/latest").iterdir(), key=lambda path: int(path.name))
-    shutil.rmtree(newest)
+    """Data, for each application an earlier run that is complete, and one that was stopped half way."""
+    for task in TASKS:
+        data = Path(f"data-{task}")
+        data.mkdir()
+        SETTINGS[task] = [*load_contract(task).write_data(data), *TINY]
+        for run_dir in (f"earlier-{task}", f"kept-{task}"):
+            result = run_command(train, [*SETTINGS[task], f"run_dir={run_dir}"])
+            assert result["status"] == 0, result
+        Path(f"kept-{task}/result.json").unlink()
+        newest = max(Path(f"kept-{task}/checkpoints/latest").iterdir(), key=lambda path: int(path.name))
+        shutil.rmtree(newest)
+    records = [{"text": f"{'fine warm' if i % 2 else 'dull cold'} film {i}", "label": i % 2} for i in range(24)]
+    Path("data-tables").mkdir()
+    Path("data-tables/texts.jsonl").write_text("\n".join(map(json.dumps, records)))
+    table = datasets.Dataset.from_list(records)
+    table.to_csv("data-tables/texts.csv")
+    table.to_parquet("data-tables/texts.parquet")
+
+
+def earlier() -> str:
+    """What no run may change."""
+    return "".join(fingerprint(f"earlier-{task}") for task in TASKS)
 
 
 def fuzz(counts: dict[Callable[[random.Random], dict], int], seed: int) -> dict:
@@ -216,12 +223,12 @@ def fuzz(counts: dict[Callable[[random.Random], dict], int], seed: int) -> dict:
         os.chdir(scratch)
         try:
             prepare()
-            before = fingerprint("earlier")
+            before = earlier()
             for case, count in counts.items():
                 failures, ends = [], Counter()
                 for number in range(count):
                     result = case(random.Random(f"{seed} {case.__name__} {number}"))
-                    if fingerprint("earlier") != before:
+                    if earlier() != before:
                         result["failure"] += " an earlier run was changed"
                     if Path("pwned").exists():
                         result["failure"] += " something was executed"

@@ -111,7 +111,7 @@ class TextExamples(Columns):
 
 def prepare(config: ClassificationConfig, *, keep_cache: bool = True) -> Prepared[ClassificationAssets]:
     """The data of a training run; see `Application.prepare`."""
-    corpus = _load_corpus(config)
+    corpus = load_texts(config)
     tokens = {split: _tokenize(config, each.texts, keep=keep_cache) for split, each in corpus.splits.items()}
     vocabulary = Vocabulary.build(
         tokens["train"], max_size=config.data.vocabulary_size or None, min_count=config.data.min_count
@@ -156,7 +156,7 @@ def load_examples(
     if source is not None:
         texts = load_split(source, split=split, label_names=assets.label_names)
         return encode(config, assets, texts.texts, texts.labels)
-    corpus = _load_corpus(config)
+    corpus = load_texts(config)
     if corpus.label_names != assets.label_names:
         raise InputError(
             f"data.source {config.data.source!r}: has the classes {', '.join(corpus.label_names)}, and the run "
@@ -195,7 +195,8 @@ def readable(config: ClassificationConfig, texts: Sequence[str]) -> list[str]:
     return [strip_html(text) for text in texts] if config.data.strip_html else list(texts)
 
 
-def _load_corpus(config: ClassificationConfig) -> Corpus:
+def load_texts(config: ClassificationConfig) -> Corpus:
+    """The texts and labels of all splits."""
     return load_corpus(
         config.data.source,
         validation_fraction=config.data.validation_fraction,

@@ -99,8 +99,12 @@ def test_data_elsewhere_or_others(copy, tmp_path):
     (tmp_path / "validation.jsonl").write_text((tmp_path / "train.jsonl").read_text())
     assert report.main([str(copy), "--data", str(other)]) == 0
     assert "these are not the data" in (copy / "report.html").read_text()
-    with pytest.raises(InputError, match="if the data are elsewhere now, give --data"):
+    with pytest.raises(InputError, match="no such file or folder"):
         report.main([str(copy), "--data", "/nowhere/at/all"])
+    config = (copy / "config.toml").read_text()
+    (copy / "config.toml").write_text(re.sub(r"(?m)^source = .*$", 'source = "/nowhere/at/all"', config))
+    with pytest.raises(InputError, match="if the data are elsewhere now, give --data"):
+        report.main([str(copy)])
 
 
 def test_attributions_sum_to_the_difference_of_log_odds(run_dir):

@@ -56,9 +56,10 @@ def test_words_and_layers_are_those_of_the_language_model(data, language_model, 
 
 
 def test_words_that_the_language_model_does_not_know_keep_their_vector(data, language_model, tmp_path):
-    (tmp_path / "train.csv").write_text("text,label\nbrandnew lovely,a\nbrandnew dull,b\n" * 10)
+    lines = [f"brandnew {word} number{i},{word}" for word in ("lovely", "dull") for i in range(10)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label", *lines]))
     settings = [data[1], *SMALL, f"data.source={tmp_path / 'train.csv'}", f"model.init_from={language_model}"]
-    parameters, initial, vocabulary = start([*settings, "data.test_fraction=0.5", "data.validation_fraction=0.5"])
+    parameters, initial, vocabulary = start(settings)
     row = vocabulary.tokens.index("brandnew")
     np.testing.assert_array_equal(parameters["embedding.embedding"][row], initial["embedding.embedding"][row])
     other = vocabulary.tokens.index("lovely")

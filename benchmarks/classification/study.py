@@ -1,15 +1,15 @@
-"""Studies of a recipe for IMDB: what each of its ingredients gives, and how it learns from fewer reviews.
+"""Studies of a recipe for IMDB: what each of its ingredients contributes, and how it learns from fewer reviews.
 
-    python -m benchmarks.study ablation CONFIG.toml --out FOLDER [--jobs 2] [key=value ...]
-    python -m benchmarks.study learning-curve CONFIG.toml --out FOLDER [--jobs 2] [key=value ...]
+    python -m benchmarks.classification.study ablation CONFIG.toml --out FOLDER [--jobs 2] [key=value ...]
+    python -m benchmarks.classification.study learning-curve CONFIG.toml --out FOLDER [--jobs 2] [key=value ...]
 
-The recipe is CONFIG.toml with the given changes; `train.seeds=3` among them gives every variant three seeds. Each
-variant is trained by the command line, in FOLDER/ablation/NAME or FOLDER/learning_curve/NAME, and what it says goes to
-NAME.log beside it. The same command goes on with runs that were stopped, and leaves those that are complete as they
-are. `run_dir=...` among the changes says where the recipe's own run is, or shall be, if elsewhere.
+The recipe is CONFIG.toml with the given changes. `train.seeds=3` among them trains every variant with three seeds. Each
+variant is trained by the command line, in FOLDER/ablation/NAME or FOLDER/learning_curve/NAME, and its output goes to
+NAME.log beside it. The same command resumes runs that were stopped, and leaves complete runs as they are. `run_dir=...`
+among the changes says where the recipe's own run is or will be, if it is elsewhere.
 
-ablation: the recipe against the variants of imdb_ablation.toml, by validation accuracy; what the trainer measured on
-the test split is not read. Writes FOLDER/ablation.json and .png.
+ablation: compares the recipe with the variants of imdb_ablation.toml by validation accuracy. What the trainer measured
+on the test split is not read. Writes FOLDER/ablation.json and .png.
 learning-curve: test accuracy against the number of training reviews. Writes FOLDER/learning_curve.json and .png.
 """
 
@@ -25,21 +25,21 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.classification.runs import run_dirs
+from benchmarks.classification.study_views import VIEWS
 from benchmarks.environment import command_line, environment
 from benchmarks.jobs import run_all
 from benchmarks.spread import show, spread
-from benchmarks.study_views import VIEWS
-from jaxrnn import build
-from jaxrnn.command_line import ArgumentParser, run
-from jaxrnn.config import Config, differences, load_config
+from jaxrnn.applications import load_config
+from jaxrnn.applications.classification.data import load_texts
+from jaxrnn.config import ArgumentParser, RunConfig, differences, run
 from jaxrnn.errors import InputError
 from jaxrnn.files import expand_user
-from jaxrnn.seeds import run_dirs
 from jaxrnn.training import RunFolder
 
 ABLATION = Path(__file__).parent / "imdb_ablation.toml"
-SIZES = (10_000, 5_000, 1_000)  # training reviews; the longest first, so that the last jobs end together
-# What is read of each run; the first is the number that the study is about.
+SIZES = (10_000, 5_000, 1_000)  # training reviews; the largest first, so that the last jobs end together
+# What is read from each run. The first number is what the study is about.
 MEASURED = {
     "ablation": ("validation_accuracy", "validation_loss", "seconds_training"),
     "learning_curve": ("test_accuracy", "test_loss", "validation_accuracy", "validation_loss", "seconds_training"),
@@ -47,24 +47,35 @@ MEASURED = {
 
 
 class Variant(NamedTuple):
-    """The recipe with changes."""
+    """The recipe with changes.
+
+    Attributes:
+      name: Its name in the table.
+      changes: The changes to the recipe, as key=value.
+      config: The recipe with them.
+      command: The command that trains it.
+    """
 
     name: str
-    changes: Sequence[str]  # to the recipe, key=value
-    config: Config
+    changes: Sequence[str]
+    config: RunConfig
     command: Sequence[str]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Trains what is missing, and writes the result; returns the exit status."""
     parser = ArgumentParser(
-        prog="python -m benchmarks.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.classification.study",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("study", choices=("ablation", "learning-curve"))
     parser.add_argument("config", type=Path, metavar="CONFIG.toml")
-    parser.add_argument("given", nargs="*", metavar="key=value", help="changes to it")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="receives the runs and the result")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at once, each on its share of the cores")
+    parser.add_argument("given", nargs="*", metavar="key=value", help="changes to the config")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder that receives the runs and the result"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="number of runs at once, each on its share of the cores")
     options = parser.parse_intermixed_args(arguments)
     if not 1 <= options.jobs <= (os.cpu_count() or 1):
         raise InputError(f"--jobs: expected a number from 1 to the {os.cpu_count()} cores, got {options.jobs}")
@@ -72,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     study = options.study.replace("-", "_")
     folder = options.out / study
     recipe = load_config(options.config, options.given)
-    examples = {split: len(each) for split, each in build.build_corpus(recipe).splits.items()}
+    examples = {split: len(each) for split, each in load_texts(recipe).splits.items()}
     changes = read_ablation(ABLATION) if study == "ablation" else smaller_than(examples["train"])
     variants = plan(options.config, options.given, folder, changes)
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +104,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def read_ablation(file: Path) -> dict[str, list[str]]:
-    """The changes of each variant by its name."""
+    """Reads the changes of each variant by its name."""
     changes = tomllib.loads(file.read_text(encoding="utf-8"))
     for name, each in changes.items():
         if not (isinstance(each, list) and each and all(isinstance(change, str) for change in each)):
@@ -110,13 +121,13 @@ def plan(path: Path, given: Sequence[str], folder: Path, changes: Mapping[str, S
     """The recipe, and after it its variants.
 
     Args:
-      path: the recipe's file.
-      given: changes to the recipe, of all variants.
-      folder: receives their runs, but for a recipe that was given a `run_dir`.
-      changes: of each variant, by its name.
+      path: The recipe's file.
+      given: Changes to the recipe that all variants share.
+      folder: Receives the runs, except that of a recipe with a `run_dir` of its own.
+      changes: The changes of each variant, by its name.
 
     Raises:
-      InputError: one of them cannot be trained, or is another one: said before hours are spent on the others.
+      InputError: A variant cannot be trained, or equals another one. This comes before hours are spent on the others.
     """
     variants = [_variant("recipe", [], path, [f"run_dir={folder / 'recipe'}", *given])]
     for name, each in changes.items():
@@ -134,10 +145,19 @@ def plan(path: Path, given: Sequence[str], folder: Path, changes: Mapping[str, S
 
 
 def train(variants: Sequence[Variant], folder: Path, *, at_once: int, reported: str) -> dict[str, str]:
-    """Trains what is not complete yet; of those that failed the last line that they wrote, by name.
+    """Trains what is not complete yet.
+
+    Args:
+      variants: The recipe and its variants.
+      folder: Receives their output.
+      at_once: Number of runs at once.
+      reported: What is printed of each complete run, a number of its results.
+
+    Returns:
+      The last line that each failed variant wrote, by its name.
 
     Raises:
-      InputError: the recipe itself failed.
+      InputError: The recipe itself failed.
     """
     names = {_file_name(each.name): each for each in variants}
     failed = {}
@@ -159,12 +179,12 @@ def train(variants: Sequence[Variant], folder: Path, *, at_once: int, reported: 
 
 
 def collect(variants: Sequence[Variant], study: str, num_train: int) -> list[dict[str, Any]]:
-    """Of each variant, the recipe first, `MEASURED`: mean, standard deviation and the seeds' values of each number.
+    """Collects the numbers of `MEASURED` for each variant, with their mean and standard deviation over the seeds.
 
     Args:
-      variants: complete ones.
-      study: an ablation has what each gained on the recipe too.
-      num_train: training reviews of the recipe.
+      variants: Complete runs, the recipe first.
+      study: "ablation" or "learning_curve". An ablation also has each variant's gain over the recipe.
+      num_train: Number of training reviews of the recipe.
     """
     rows, recipe = [], results(variants[0])
     for variant in variants:
@@ -176,7 +196,9 @@ def collect(variants: Sequence[Variant], study: str, num_train: int) -> list[dic
             "train_examples": min(variant.config.data.max_train_examples or num_train, num_train),
             **{name: spread([each[name] for each in found]) for name in MEASURED[study]},
         }
-        if study == "ablation":  # seed by seed, as what a seed draws is in both: the difference wavers less than either
+        if (
+            study == "ablation"
+        ):  # seed by seed: both have the same random draws, so the difference varies less than either
             pairs = zip(found, recipe, strict=True)
             gained = [one["validation_accuracy"] - other["validation_accuracy"] for one, other in pairs]
             row["validation_accuracy_gained"] = spread(gained)
@@ -185,7 +207,7 @@ def collect(variants: Sequence[Variant], study: str, num_train: int) -> list[dic
 
 
 def results(variant: Variant) -> list[dict[str, Any]]:
-    """The result of each seed, with the validation accuracy of the epoch whose weights were kept."""
+    """The result of each seed's run, with the validation accuracy of the epoch whose weights were kept."""
     found = []
     for path in run_dirs(expand_user(variant.config.run_dir), variant.config):
         folder = RunFolder(path)
@@ -209,7 +231,7 @@ def _file_name(name: str) -> str:
 
 
 def _end(signal_number: int, frame: object) -> None:
-    sys.exit(128 + signal_number)  # by way of what stops the runs
+    sys.exit(128 + signal_number)  # on the way out the runs are stopped
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class View(NamedTuple):
 
 
 def ablation_table(result: Result) -> list[str]:
-    """Lines in Markdown: validation accuracy of each variant, and what it gained on the recipe."""
+    """Lines in Markdown: validation accuracy of each variant, and its gain over the recipe."""
     rows = [
         [
             row["name"],
@@ -66,7 +66,7 @@ def learning_curve_table(result: Result) -> list[str]:
 
 
 def draw_ablation(result: Result, file: Path) -> None:
-    """Draws what each variant gained on the recipe, into a PNG file."""
+    """Draws the gain of each variant over the recipe into a PNG file."""
     rows = [row for row in result["rows"] if row["changes"]]
     gained = [row["validation_accuracy_gained"] for row in rows]
     figure = Figure(figsize=(9, 1.2 + 0.4 * len(rows)), layout="constrained")

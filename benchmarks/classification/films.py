@@ -1,19 +1,20 @@
 """Divides IMDB's training reviews by film: a validation split whose films the training split hardly has.
 
-    python -m benchmarks.films IMDB_FOLDER OUT_FOLDER [--every 10] [--without-test]
+    python -m benchmarks.classification.films IMDB_FOLDER OUT_FOLDER [--every 10] [--without-test]
 
-IMDB_FOLDER holds train.parquet and test.parquet with the columns text, label and id, which is NUMBER_RATING as in the
-names of aclImdb's files. There each class is numbered from 0 film by film, so reviews of one film are neighbours, and a
-random split has most films on both sides. Here validation gets whole blocks of 250 numbers, the same of each class, the
-middle one of so many; and the training reviews are sorted by number, so that the folds of `jaxrnn.data.folds_of` hold
-whole films as well.
+IMDB_FOLDER holds train.parquet and test.parquet with the columns text, label and id. An id is NUMBER_RATING, as in the
+names of aclImdb's files. These number each class from 0, film by film, so reviews of one film are neighbours, and a
+random split has most films on both sides. Here the validation split gets whole blocks of 250 numbers, the same numbers
+in both classes, one block of every ten. The training reviews are sorted by number, so that the folds of the log-count
+ratios (`jaxrnn.applications.classification.ratios.folds_of`) hold whole films too.
 
-A film's reviews of the other class have other numbers, and may be on the other side, where they mislead a model that
-remembers films: accuracy on such blocks is too low, as on a random split it is too high. A linear model of bigrams, the
-mean of ten splits: 89.6 % on the blocks, 91.4 % on random parts, and from either 91.0 % on 5,000 test reviews.
+A film's reviews of the other class have other numbers and may be on the other side, where they mislead a model that
+remembers films. Therefore the accuracy on such blocks is too low, while on a random split it is too high. A linear
+model of bigrams had, as the mean of ten splits, 89.6 % on the blocks and 91.4 % on random parts; trained on either, it
+had 91.0 % on 5,000 test reviews.
 
-OUT_FOLDER, which `data.source` may name, gets train.parquet, validation.parquet and test.parquet. With --without-test
-the latter holds the validation reviews: recipes are chosen in a folder that does not have the test split.
+OUT_FOLDER, which `data.source` may name, receives train.parquet, validation.parquet and test.parquet. With
+--without-test the last one holds the validation reviews, so that recipes are chosen without the test split.
 """
 
 import argparse
@@ -24,22 +25,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jaxrnn.command_line import ArgumentParser, run
+from jaxrnn.config import ArgumentParser, run
 from jaxrnn.errors import InputError
 from jaxrnn.files import replacing
 
-BLOCK = 250  # numbers; a film has 30 reviews at most
+BLOCK = 250  # numbers in a block; a film has 30 reviews at most
 COLUMNS = {"text", "label", "id"}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Writes the folder; returns the exit status."""
     parser = ArgumentParser(
-        prog="python -m benchmarks.films", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.classification.films",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("imdb", type=Path, metavar="IMDB_FOLDER")
     parser.add_argument("out", type=Path, metavar="OUT_FOLDER")
-    parser.add_argument("--every", type=int, default=10, help="one block of so many validates; default: %(default)s")
+    parser.add_argument(
+        "--every", type=int, default=10, help="take one block in this many for validation; default: %(default)s"
+    )
     parser.add_argument("--without-test", action="store_true", help="write the validation reviews as test too")
     options = parser.parse_args(arguments)
     if options.out.resolve() == options.imdb.resolve():

@@ -12,17 +12,23 @@ import pyarrow.parquet as pq
 import pytest
 from small_data import SMALL, write_data
 
-from benchmarks import calibration, films, study
+from benchmarks.classification import calibration, films, study
+from benchmarks.classification.study_views import (
+    PUBLISHED,
+    ablation_table,
+    draw_ablation,
+    draw_learning_curve,
+    learning_curve_table,
+)
 from benchmarks.environment import command_line
 from benchmarks.jobs import run_all
 from benchmarks.spread import show, spread
-from benchmarks.study_views import PUBLISHED, ablation_table, draw_ablation, draw_learning_curve, learning_curve_table
-from jaxrnn import build, train
-from jaxrnn.config import load_config
-from jaxrnn.data import Vocabulary, load_corpus, load_examples
+from jaxrnn import applications, train
+from jaxrnn.applications import Trained, build_network, load_config
+from jaxrnn.applications.classification.data import ClassificationAssets
+from jaxrnn.applications.classification.ratios import NUM_FOLDS
+from jaxrnn.data.text import Vocabulary, load_corpus, load_split
 from jaxrnn.errors import InputError
-from jaxrnn.tasks import class_probabilities
-from jaxrnn.training import split_model
 
 PNG = b"\x89PNG"
 
@@ -137,8 +143,10 @@ def test_mean_and_deviation():
 
 
 def test_the_command_is_kept_without_this_machines_paths(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["/x/study.py", "ablation", "configs/a.toml", "data.source=/a/b", "--out", "/c"])
-    assert command_line() == "python -m benchmarks.study ablation configs/a.toml data.source=PATH --out PATH"
+    monkeypatch.setattr(sys, "argv", ["/x/benchmarks/run.py", "configs/a.toml", "data.source=/a/b", "--out", "/c"])
+    assert command_line() == "python -m benchmarks.run configs/a.toml data.source=PATH --out PATH"
+    monkeypatch.setattr(sys, "argv", ["/x/benchmarks/classification/study.py", "ablation"])
+    assert command_line() == "python -m benchmarks.classification.study ablation"
 
 
 @pytest.fixture(scope="module")
@@ -234,18 +242,19 @@ def test_variants_are_checked_before_the_first_is_trained(recipe, tmp_path):
     assert all(changes for changes in study.read_ablation(study.ABLATION).values())
 
 
-def test_calibration_of_seeds_and_their_ensemble(variants, recipe, tmp_path, capsys):
+def test_calibration_of_seeds(variants, recipe, tmp_path, capsys):
     run_dir, data = variants[0].config.run_dir, recipe[1][0].removeprefix("data.source=")
     assert calibration.main([run_dir, "--data", data, "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     result = json.loads((tmp_path / "out" / "calibration.json").read_text())
     assert result["environment"]["versions"].keys() >= {"jax", "flax", "numpy"}
-    assert list(result["models"]) == ["seed-5", "seed-6", "ensemble"]
+    assert list(result["models"]) == ["seed-5", "seed-6"]
 
-    examples = load_examples(data, split="test", label_names=("bad", "good"))
-    members = [build.load_classifier(Path(run_dir, f"seed-{seed}")) for seed in (5, 6)]
-    probabilities = [np.asarray(class_probabilities(each.logits(examples.texts))) for each in members]
-    probabilities.append(np.mean(probabilities, 0))
+    examples = load_split(data, split="test", label_names=("bad", "good"))
+    probabilities = []
+    for seed in (5, 6):
+        answers = applications.load(Path(run_dir, f"seed-{seed}")).predict(examples.texts)
+        probabilities.append(np.array([[answer.probabilities[name] for name in ("bad", "good")] for answer in answers]))
     for row, p in zip(result["models"].values(), probabilities, strict=True):
         chosen = p[np.arange(60), examples.labels]
         assert row["accuracy"] == pytest.approx((chosen > 0.5).mean())
@@ -264,26 +273,32 @@ def test_calibration_of_seeds_and_their_ensemble(variants, recipe, tmp_path, cap
         assert result["models"][f"seed-{seed}"]["loss"] == pytest.approx(recorded["test_loss"], rel=1e-5)
     accuracies = [result["models"][f"seed-{seed}"]["accuracy"] for seed in (5, 6)]
     assert result["seeds"]["accuracy"]["mean"] == pytest.approx(np.mean(accuracies))
-    rows = [line.split(" | ")[0] for line in printed.splitlines()[2:6]]
-    assert rows == ["| seed-5", "| seed-6", "| mean ± standard deviation", "| ensemble"]
+    rows = [line.split(" | ")[0] for line in printed.splitlines()[2:5]]
+    assert rows == ["| seed-5", "| seed-6", "| mean ± standard deviation"]
     assert (tmp_path / "out" / "reliability.png").read_bytes().startswith(PNG)
 
 
 def test_the_branches_of_a_model_answer_alone(variants):
-    classifier = build.load_classifier(Path(variants[0].config.run_dir, "seed-5"))
-    assert calibration.branches(classifier) == {}  # one branch
+    trained = applications.load(Path(variants[0].config.run_dir, "seed-5"))
+    assert calibration.branches(trained) == {}  # one branch
     config = load_config(None, ["model.ratio_inputs=true", "model.bag_of_words=true"])
-    vocabulary = Vocabulary(["fine", "dull"])
     rng = np.random.default_rng(0)
-    parameters = split_model(build.build_model(config, vocabulary, num_classes=2)).parameters
-    parameters = {name: rng.normal(size=value.shape).astype(np.float32) for name, value in parameters.items()}
-    both = build.Classifier(config, ("bad", "good"), vocabulary, parameters, 0)
+    ratios = rng.normal(size=(NUM_FOLDS + 1, 4, 1)).astype(np.float32)
+    assets = ClassificationAssets(("bad", "good"), Vocabulary(["fine", "dull"]), ratios=ratios)
+    split = build_network(trained.application, config, assets)
+    parameters = {name: rng.normal(size=value.shape).astype(np.float32) for name, value in split.parameters.items()}
+    both = Trained("run", trained.application, config, assets, split, parameters, 0)
     texts = ["fine", "dull and dull", "fine dull"]
-    network, bag = (each.logits(texts) for each in calibration.branches(both).values())
-    np.testing.assert_allclose(both.logits(texts), (network + bag) / 2, rtol=1e-5, atol=1e-6)
-    unknown, _, fine, dull = parameters["bag.weight"] * parameters["ratios.table"][-1]
+
+    def logits(model):
+        probabilities = [answer.probabilities for answer in model.predict(texts)]
+        return np.log([each["good"] / each["bad"] for each in probabilities])
+
+    network, bag = map(logits, calibration.branches(both).values())
+    np.testing.assert_allclose(logits(both), (network + bag) / 2, rtol=1e-4, atol=1e-5)
+    unknown, _, fine, dull = parameters["bag.weight"][:, 0] * ratios[-1, :, 0]
     expected = parameters["bag.bias"] + np.stack([fine, dull + unknown, fine + dull])
-    np.testing.assert_allclose(bag, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(bag, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_calibration_waits_for_the_run_to_be_complete(variants, tmp_path):

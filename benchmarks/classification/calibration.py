@@ -1,10 +1,11 @@
-"""Whether the probabilities of a run's seeds, and of their ensemble, mean what they say on the test split.
+"""Measures on the test split whether the probabilities of a run's seeds are calibrated.
 
-    python -m benchmarks.calibration RUN_DIR --data FOLDER --out FOLDER
+    python -m benchmarks.classification.calibration RUN_DIR --data FOLDER --out FOLDER
 
-RUN_DIR is a complete run of a classifier, of one seed or several. Writes calibration.json and reliability.png, and
+RUN_DIR is a complete run of a classifier, of one seed or of several. Writes calibration.json and reliability.png, and
 prints a table: accuracy, loss, expected calibration error in 15 bins of equal width and of equal mass, and Brier score,
-as `jaxrnn.analysis` defines them. Of models with a bag of words beside the network, also each of the two by itself.
+as `jaxrnn.analysis` defines them. For models with a bag of words beside the network it also shows each of the two by
+itself.
 """
 
 import argparse
@@ -16,25 +17,22 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks.classification.runs import run_dirs
 from benchmarks.environment import command_line, environment
 from benchmarks.markdown import table
 from benchmarks.spread import show, spread
 from jaxrnn.analysis import Reliability, brier_score, reliability
-from jaxrnn.build import Classifier, load_classifier
-from jaxrnn.command_line import ArgumentParser, run
-from jaxrnn.data import load_examples
-from jaxrnn.ensemble import find_members, load_ensemble
+from jaxrnn.applications import Trained, load, load_config
+from jaxrnn.applications.classification.data import TextExamples
+from jaxrnn.applications.classification.task import class_probabilities
+from jaxrnn.config import ArgumentParser, run
 from jaxrnn.errors import InputError
 from jaxrnn.files import replacing
-from jaxrnn.tasks import class_probabilities
 from jaxrnn.training import RunFolder
 
-ENSEMBLE = "ensemble"
-BRANCHES = {
-    "network alone": "head.",
-    "bag of words alone": "bag.",
-}  # and the parameters that the answer of each ends in
-# What is measured: its name in the table, what it is multiplied by, and digits.
+# The answers of a model with a bag of words, and the parameters that each of them ends in.
+BRANCHES = {"network alone": "head.", "bag of words alone": "bag."}
+# What is measured: its name in the table, the factor it is shown with, and the number of digits.
 MEASURED = {
     "accuracy": ("accuracy (%)", 100, 2),
     "loss": ("loss", 1, 4),
@@ -47,36 +45,34 @@ MEASURED = {
 def main(arguments: Sequence[str]) -> int:
     """Measures, and writes the result; returns the exit status."""
     parser = ArgumentParser(
-        prog="python -m benchmarks.calibration",
+        prog="python -m benchmarks.classification.calibration",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    parser.add_argument("--data", required=True, metavar="FOLDER", help="whose test split is taken")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="receives the result")
+    parser.add_argument("--data", required=True, metavar="FOLDER", help="data whose test split is taken")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder that receives the result")
     options = parser.parse_args(arguments)
 
-    members = find_members([options.run_dir])
+    members = _members(options.run_dir)
     for member in members:
         if not RunFolder(member).result.exists():
             raise InputError(f"{member}: is not complete, and the test split is not looked at before")
-    classifiers = {member.name: load_classifier(member) for member in members}
-    if len(members) > 1:
-        classifiers[ENSEMBLE] = load_ensemble(members)
-    first = next(iter(classifiers.values()))
-    examples = load_examples(options.data, split="test", label_names=first.label_names)
-    tokens = first.tokenize(examples.texts)
-    rows = {name: measure(each, tokens, examples.labels) for name, each in classifiers.items()}
-    seeds = [row for name, row in rows.items() if name != ENSEMBLE]
+    rows: dict[str, dict[str, Any]] = {}
     alone: dict[str, list[dict[str, Any]]] = {}
+    num_examples = 0
     for member in members:
-        for name, branch in branches(classifiers[member.name]).items():
-            alone.setdefault(name, []).append(measure(branch, tokens, examples.labels))
+        trained = load(member)
+        examples = trained.application.examples(trained.config, trained.assets, options.data, "test")
+        num_examples = len(examples)
+        rows[member.name] = measure(trained, examples)
+        for name, branch in branches(trained).items():
+            alone.setdefault(name, []).append(measure(branch, examples))
     result = {
         "environment": environment(command_line()),
-        "num_examples": len(examples),
+        "num_examples": num_examples,
         "models": rows,
-        "seeds": _spread(seeds),
+        "seeds": _spread(list(rows.values())),
         "branches": {name: _spread(each) for name, each in alone.items()},
     }
     options.out.mkdir(parents=True, exist_ok=True)
@@ -86,30 +82,31 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def branches(classifier: Classifier) -> dict[str, Classifier]:
+def branches(trained: Trained) -> dict[str, Trained]:
     """The network and the bag of words of a classifier that has both, each answering by itself."""
-    parameters = classifier.parameters
+    parameters = trained.parameters
     if "bag.weight" not in parameters:
         return {}
-    # The logits are the mean of both, so each alone has twice its weights, and the other has none.
+    # The logits are the mean of both, so each alone has twice its weights, and the other has zeros.
     ends = {key: key.split(".")[0] + "." for key in parameters if key.startswith(tuple(BRANCHES.values()))}
     return {
-        name: classifier._replace(
+        name: trained._replace(
             parameters=parameters | {key: (2 if of == kept else 0) * parameters[key] for key, of in ends.items()}
         )
         for name, kept in BRANCHES.items()
     }
 
 
-def measure(classifier: Classifier, tokens: Sequence[Sequence[str]], labels: np.ndarray) -> dict[str, Any]:
+def measure(trained: Trained, examples: TextExamples) -> dict[str, Any]:
     """The numbers of `MEASURED`, and the bins of equal mass, which are drawn."""
-    evaluation = classifier.evaluate_tokens(tokens, labels)
-    probabilities = np.asarray(class_probabilities(evaluation.logits))
+    evaluation = trained.evaluate(examples)
+    metrics = trained.application.task(trained.config, trained.assets).measure(evaluation.sums)
+    probabilities, labels = class_probabilities(np.stack(evaluation.outputs)), np.asarray(examples.columns["label"])
     by_width = reliability(probabilities, labels)
     by_mass = reliability(probabilities, labels, binning="equal mass")
     return {
-        "accuracy": evaluation.totals.accuracy,
-        "loss": evaluation.totals.mean_loss,
+        "accuracy": metrics["accuracy"],
+        "loss": metrics["loss"],
         "ece_equal_width": by_width.expected_calibration_error,
         "ece_equal_mass": by_mass.expected_calibration_error,
         "brier": brier_score(probabilities, labels),
@@ -118,15 +115,14 @@ def measure(classifier: Classifier, tokens: Sequence[Sequence[str]], labels: np.
 
 
 def draw(rows: dict[str, dict[str, Any]], file: Path) -> None:
-    """Draws accuracy against confidence, into a PNG file; below the diagonal a model is too sure of itself."""
+    """Draws accuracy against confidence into a PNG file. Below the diagonal a model is too sure of itself."""
     figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.subplots()
     low = min(value for row in rows.values() for key in ("confidence", "accuracy") for value in row["bins"][key])
     axes.plot([low, 1], [low, 1], color="black", linestyle=":", linewidth=0.8)
     for name, row in rows.items():
-        style: dict[str, Any] = {"color": "black", "linewidth": 2} if name == ENSEMBLE else {"alpha": 0.7}
-        axes.plot(row["bins"]["confidence"], row["bins"]["accuracy"], "o-", markersize=4, label=name, **style)
-    axes.set(xlabel="confidence, in bins of as many reviews each", ylabel="accuracy")
+        axes.plot(row["bins"]["confidence"], row["bins"]["accuracy"], "o-", markersize=4, label=name, alpha=0.7)
+    axes.set(xlabel="confidence, in bins of equal numbers of reviews", ylabel="accuracy")
     axes.grid(alpha=0.3)
     axes.legend()
     with replacing(file) as temporary:
@@ -134,14 +130,19 @@ def draw(rows: dict[str, dict[str, Any]], file: Path) -> None:
 
 
 def lines(result: dict[str, Any]) -> list[str]:
-    """Lines in Markdown: a row for each seed, then their mean and standard deviation, then their ensemble."""
+    """Lines in Markdown: a row for each seed, then their mean and standard deviation, then those of each branch."""
     rows = {name: [_number(key, row[key]) for key in MEASURED] for name, row in result["models"].items()}
     if len(rows) > 1:
-        ensemble = rows.pop(ENSEMBLE)
-        rows |= {"mean ± standard deviation": _shown(result["seeds"]), ENSEMBLE: ensemble}
+        rows["mean ± standard deviation"] = _shown(result["seeds"])
     rows |= {f"{name}, mean ± standard deviation": _shown(each) for name, each in result["branches"].items()}
     head = ["", *(name for name, _, _ in MEASURED.values())]
     return [*table(head, [[name, *row] for name, row in rows.items()]), f"{result['num_examples']:,} test examples."]
+
+
+def _members(path: Path) -> list[Path]:
+    """The folder of each seed's run; the folder itself if it holds no config."""
+    config = RunFolder(path).config
+    return run_dirs(path, load_config(config, [])) if config.exists() else [path]
 
 
 def _spread(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
