@@ -6,7 +6,6 @@ random tokens in texts as long as the reviews are.
 
 import importlib.util
 import math
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -16,15 +15,16 @@ import numpy as np
 from benchmarks.agreement import check
 from benchmarks.cases import draw_imdb_lengths
 from benchmarks.device import set_precision, torch_device
+from benchmarks.reference_model import CONFIG, build_reference, make_examples
 from benchmarks.timing import compared, in_turns
-from jaxrnn import build, convert
-from jaxrnn.config import Config, load_config
-from jaxrnn.data import Batch, BucketedBatches, Vocabulary, choose_boundaries
-from jaxrnn.tasks import classification_loss
-from jaxrnn.training import Devices, TrainState, make_train_step, split_model
-from jaxrnn.training.step import Totals
+from jaxrnn import convert
+from jaxrnn.applications import bucketed, load_config
+from jaxrnn.applications.classification import APPLICATION
+from jaxrnn.applications.classification.config import ClassificationConfig
+from jaxrnn.applications.classification.task import classification_loss
+from jaxrnn.data import Batch, BucketedBatches, Padded
+from jaxrnn.training import Devices, Sums, add
 
-CONFIG = Path(__file__).parent.parent / "configs" / "imdb_bilstm.toml"
 NUM_REVIEWS = 17_497  # what the recipe trains on
 WITH_PIPELINE, PIPELINE = "jaxrnn with the input pipeline", "the input pipeline alone"
 
@@ -32,7 +32,7 @@ WITH_PIPELINE, PIPELINE = "jaxrnn with the input pipeline", "the input pipeline 
 class Epoch(NamedTuple):
     """An epoch's batches, and a sample of them."""
 
-    config: Config
+    config: ClassificationConfig
     num_tokens: int  # of the vocabulary
     batches: list[Batch]
     sample: BucketedBatches  # whose epochs are the batches of the sample
@@ -52,72 +52,75 @@ def make_epoch(
     """
     config = load_config(CONFIG, [*overrides, *([] if data is None else [f"data.source={data}"])])
     if data is not None:
-        built = build.build_data(config, Devices.of(1))
-        num_tokens, batches = len(built.vocabulary), list(built.train.epoch(0))
+        prepared = APPLICATION.prepare(config)
+        num_tokens = len(prepared.assets.vocabulary)
+        batches = list(bucketed(config, prepared.train, Devices.of(1)).epoch(0))
     else:
         num_tokens, batches = config.data.vocabulary_size + 2, _random_batches(config, num_reviews)
-    whole = sorted((b for b in batches if b.weights.all() and b.lengths.all()), key=lambda b: b.tokens.shape[1])
+    whole = [each for each in batches if each.weights.all() and each.arrays["tokens"].lengths.all()]
+    whole.sort(key=lambda batch: batch.time)
     places = ((np.arange(sample) + 0.5) / sample * len(whole)).astype(int)
     source = config.data.source if data is not None else "random tokens in texts as long as IMDB's"
     return Epoch(config, num_tokens, batches, _join([whole[k] for k in places]), source)
 
 
-def _random_batches(config: Config, num_reviews: int) -> list[Batch]:
+def _random_batches(config: ClassificationConfig, num_reviews: int) -> list[Batch]:
     rng = np.random.default_rng(0)
     lengths = np.minimum(draw_imdb_lengths(rng, num_reviews), config.data.max_tokens)
     token_ids = [rng.integers(2, config.data.vocabulary_size + 2, n).astype(np.int32) for n in lengths]
-    size = config.train.batch_size
-    boundaries = choose_boundaries(lengths, batch_size=size, max_shapes=config.data.max_shapes)
-    labels = rng.integers(0, 2, num_reviews)
-    batches = BucketedBatches(token_ids, labels, boundaries=boundaries, batch_size=size, seed=config.seed)
-    return list(batches.epoch(0))
+    examples = make_examples(token_ids, rng.integers(0, 2, num_reviews))
+    return list(bucketed(config, examples, Devices.of(1)).epoch(0))
 
 
 def _join(batches: list[Batch]) -> BucketedBatches:
     """The same texts as a data set, padded to the same lengths."""
-    token_ids = [row[:n] for batch in batches for row, n in zip(batch.tokens, batch.lengths, strict=True)]
-    labels = np.concatenate([batch.labels for batch in batches])
-    boundaries = sorted({batch.tokens.shape[1] for batch in batches})
-    return BucketedBatches(token_ids, labels, boundaries=boundaries, batch_size=len(batches[0].labels), seed=0)
+    tokens = [batch.arrays["tokens"] for batch in batches]
+    token_ids = [row[:n] for each in tokens for row, n in zip(each.values, each.lengths, strict=True)]
+    labels = np.concatenate([batch.arrays["label"] for batch in batches])
+    boundaries = sorted({batch.time for batch in batches})
+    batch_size = len(batches[0].indices)
+    return BucketedBatches(make_examples(token_ids, labels), boundaries=boundaries, batch_size=batch_size, seed=0)
 
 
 class OurProgram:
     """Our model and its training step, run as the trainer runs them."""
 
     def __init__(self, epoch: Epoch):
-        self.model = build.build_model(epoch.config, Vocabulary(map(str, range(epoch.num_tokens - 2))), num_classes=2)
-        self.split = split_model(self.model)
-        self.weights = convert.to_torch(self.model)
         num_steps = epoch.config.train.epochs * len(epoch.batches)
-        optimizer = build.build_optimizer(epoch.config, num_steps=num_steps).transformation
-        self.step = make_train_step(self.split, optimizer, epoch.config.seed)
-        self.state = TrainState.initial(self.split.parameters, optimizer)
+        self.reference = build_reference(epoch.config, num_tokens=epoch.num_tokens, num_steps=num_steps)
+        self.split, self.step = self.reference.split, self.reference.step
+        self.weights = convert.to_torch(self.split.merge(self.split.parameters, self.split.rest))
+        self.state = self.reference.initial_state()
 
-    def train(self, batches: Any) -> Totals:
-        """One step for each batch; the next is prepared while the device is at work, as in the trainer's loop."""
-        total, batches = Totals(), iter(batches)
+    def train(self, batches: Any) -> Sums:
+        """One step for each batch, as in the trainer's loop: sums are read once the next step is under way."""
+        total: Sums = {}
+        before, batches = None, iter(batches)
         batch = next(batches, None)
         while batch is not None:
-            self.state, totals = self.step(self.state, batch)
+            self.state, sums, _ = self.step(self.state, batch)
             batch = next(batches, None)
-            total = total.plus(totals)
-        return total
+            if before is not None:
+                total = add(total, before)
+            before = sums
+        return total if before is None else add(total, before)
 
     def gradients(self, batch: Batch) -> dict[str, np.ndarray]:
         """Logits and the gradient of each weight by PyTorch's names, without dropout."""
+        tokens, lengths = batch.arrays["tokens"]
 
         @jax.jit
         def run(parameters: Any) -> Any:
             def loss(parameters: Any) -> Any:
-                network = self.split.merge(parameters)
+                network = self.split.merge(parameters, self.split.rest)
                 network.eval()
-                logits = network(batch.tokens, batch.lengths)
-                return classification_loss(logits, jnp.asarray(batch.labels)).mean(), logits[:, 0]
+                logits = network(tokens, lengths)
+                return classification_loss(logits, jnp.asarray(batch.arrays["label"])).mean(), logits[:, 0]
 
             return jax.grad(loss, has_aux=True)(parameters)
 
         gradients, logits = run(self.state.parameters)
-        return convert.to_torch(self.split.merge(gradients)) | {"logits": np.asarray(logits)}
+        return convert.to_torch(self.split.merge(gradients, self.split.rest)) | {"logits": np.asarray(logits)}
 
 
 def measure(epoch: Epoch, *, packed: bool = True, seconds: float) -> dict[str, Any]:
@@ -137,11 +140,11 @@ def measure(epoch: Epoch, *, packed: bool = True, seconds: float) -> dict[str, A
     functions |= {name: lambda program=program: program.train(prepared) for name, program in programs.items()}
     first = {"PyTorch packed": math.inf} if "PyTorch packed" in programs else {}  # too slow to warm up for nothing
     result = compared(in_turns(functions, seconds=seconds, first=first))
-    tokens = int(sum(batch.lengths.sum() for batch in prepared))
-    tokens_of_epoch = int(sum(batch.lengths.sum() for batch in epoch.batches))
+    tokens = _num_tokens(prepared)
+    tokens_of_epoch = _num_tokens(epoch.batches)
     trained = {name: row["median"] for name, row in result["seconds"].items() if name != PIPELINE}
     return result | {
-        "batches": [list(batch.tokens.shape) for batch in prepared],
+        "batches": [[len(batch.indices), batch.time] for batch in prepared],
         "tokens": tokens,
         "batches_of_epoch": len(epoch.batches),
         "tokens_of_epoch": tokens_of_epoch,
@@ -171,11 +174,12 @@ def _torch_programs(epoch: Epoch, ours: OurProgram, *, packed: bool) -> tuple[di
 def _small(batch: Batch) -> Batch:
     """Eight rows cut to one length, so that padded and packed are the same function."""
     rows = slice(0, 8)
-    time = min(32, int(batch.lengths[rows].min()))
-    return Batch(
-        batch.tokens[rows, :time],
-        np.full(len(batch.labels[rows]), time, np.int32),
-        batch.labels[rows],
-        batch.weights[rows],
-        batch.indices[rows],
-    )
+    tokens, lengths = batch.arrays["tokens"]
+    time = min(32, int(lengths[rows].min()))
+    cut = Padded(tokens[rows, :time], np.full(len(lengths[rows]), time, np.int32))
+    arrays = {"tokens": cut, "label": batch.arrays["label"][rows]}
+    return Batch(arrays, batch.weights[rows], batch.indices[rows])
+
+
+def _num_tokens(batches: list[Batch]) -> int:
+    return int(sum(batch.arrays["tokens"].lengths.sum() for batch in batches))

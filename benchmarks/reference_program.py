@@ -7,14 +7,15 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from jaxrnn.config import Config
-from jaxrnn.data import Batch, Vocabulary
+from jaxrnn.applications.classification.config import ClassificationConfig
+from jaxrnn.data import Batch
+from jaxrnn.data.text import Vocabulary
 
 
 class Classifier(nn.Module):
     """An embedding, a bidirectional LSTM, and a linear layer from its two final states to one logit."""
 
-    def __init__(self, config: Config, num_tokens: int, *, packed: bool):
+    def __init__(self, config: ClassificationConfig, num_tokens: int, *, packed: bool):
         super().__init__()
         model = config.model
         self.embedding = nn.Embedding(num_tokens, model.embedding, padding_idx=Vocabulary.pad_id)
@@ -45,7 +46,7 @@ class Classifier(nn.Module):
 class Program:
     """A classifier with its optimiser."""
 
-    def __init__(self, config: Config, weights: dict[str, Any], *, packed: bool, device: str):
+    def __init__(self, config: ClassificationConfig, weights: dict[str, Any], *, packed: bool, device: str):
         self.model = Classifier(config, len(weights["embedding.weight"]), packed=packed)
         self.model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
         self.model.to(device)
@@ -55,9 +56,10 @@ class Program:
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the mean cross-entropy and the logits of a batch."""
-        tokens = torch.from_numpy(batch.tokens.T).to(self.device, torch.long)
-        logits = self.model(tokens, torch.from_numpy(batch.lengths).long())
-        labels = torch.from_numpy(batch.labels).to(self.device, torch.float32)
+        values, lengths = batch.arrays["tokens"]
+        tokens = torch.from_numpy(values.T).to(self.device, torch.long)
+        logits = self.model(tokens, torch.from_numpy(lengths).long())
+        labels = torch.from_numpy(batch.arrays["label"]).to(self.device, torch.float32)
         return nn.functional.binary_cross_entropy_with_logits(logits, labels), logits
 
     def train(self, batches: Iterable[Batch]) -> float:

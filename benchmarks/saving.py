@@ -1,4 +1,4 @@
-"""What saving costs: steps of the IMDB model with a checkpoint now and then, and without.
+"""Measures what saving costs: steps of the IMDB model with a checkpoint now and then, and without.
 
     python -m benchmarks.saving [--pairs 8] [--steps 5] [--out FILE.json]
 
@@ -19,13 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.environment import environment
-from jaxrnn import build
-from jaxrnn.config import load_config
-from jaxrnn.data import Batch, Vocabulary
-from jaxrnn.training import Checkpoints, Position, TrainState, make_train_step, split_model
+from benchmarks.reference_model import CONFIG, build_reference, random_batch
+from jaxrnn.applications import load_config
+from jaxrnn.training import Checkpoints, Position
 
-CONFIG = Path(__file__).parent.parent / "configs" / "imdb_bilstm.toml"
-MEAN_LENGTH = 273
+NUM_TOKENS, MEAN_LENGTH = 25_002, 273
 
 
 def main() -> None:
@@ -36,21 +34,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "saving.json")
     options = parser.parse_args()
     config = load_config(CONFIG, [])
-    model = split_model(build.build_model(config, Vocabulary(map(str, range(25_000))), num_classes=2))
-    optimizer = build.build_optimizer(config, num_steps=1).transformation
-    step = make_train_step(model, optimizer, config.seed)
-    state = TrainState.initial(model.parameters, optimizer)
+    model = build_reference(config, num_tokens=NUM_TOKENS, num_steps=1)
+    step, state = model.step, model.initial_state()
     num_bytes = sum(4 * value.size for value in state.parameters.values())
     rng = np.random.default_rng(0)
-    size = config.train.batch_size
-    batch = Batch(
-        tokens=rng.integers(2, 25_002, (size, MEAN_LENGTH), dtype=np.int32),
-        lengths=np.full(size, MEAN_LENGTH, np.int32),
-        labels=rng.integers(0, 2, size).astype(np.int32),
-        weights=np.ones(size, np.float32),
-        indices=np.arange(size),
-    )
-    state, totals = step(state, batch)  # compiles
+    batch = random_batch(rng, batch_size=config.train.batch_size, time=MEAN_LENGTH, num_tokens=NUM_TOKENS)
+    state, sums, _ = step(state, batch)  # compiles
     rows = []
     with tempfile.TemporaryDirectory(dir=options.out.parent) as folder:
         checkpoints = Checkpoints(Path(folder))
@@ -62,8 +51,8 @@ def main() -> None:
                     checkpoints.save_latest(state, Position())
                     row["save_returned_after_seconds"] = time.perf_counter() - start
                 for _ in range(options.steps):
-                    state, totals = step(state, batch)
-                    float(totals.loss)  # as the loop does
+                    state, sums, _ = step(state, batch)
+                    float(sums["loss"])  # as the loop does
                 if saving:
                     checkpoints.wait()
                 name = "with_a_save" if saving else "without"

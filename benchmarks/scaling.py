@@ -22,7 +22,7 @@ from typing import Any
 
 DEVICES = (1, 2, 4, 8)
 BATCH, TOKENS, WORDS = 64, 256, 25_002
-CONFIG = Path(__file__).parent.parent / "configs" / "imdb_bilstm.toml"
+ROOT = Path(__file__).parent.parent
 COLLECTIVE = re.compile(r"= (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
 
 
@@ -31,35 +31,24 @@ def measure(num_steps: int) -> dict[str, object]:
     import jax
     import numpy as np
 
-    from jaxrnn import build
-    from jaxrnn.config import load_config
-    from jaxrnn.data import Batch, Vocabulary
-    from jaxrnn.training import Devices, TrainState, make_train_step, split_model
+    from benchmarks.reference_model import CONFIG, build_reference, random_batch
+    from jaxrnn.applications import load_config
+    from jaxrnn.training import Devices
 
     config = load_config(CONFIG, [])
-    devices = Devices.of()
-    model = split_model(build.build_model(config, Vocabulary(map(str, range(WORDS - 2))), num_classes=2))
-    optimizer = build.build_optimizer(config, num_steps=num_steps).transformation
-    step = make_train_step(model, optimizer, 0, devices=devices)
-    state = devices.put(TrainState.initial(devices.put(model.parameters), optimizer))
-    rng = np.random.default_rng(0)
-    batch = Batch(
-        tokens=rng.integers(2, WORDS, (BATCH, TOKENS)).astype(np.int32),
-        lengths=np.full(BATCH, TOKENS, np.int32),
-        labels=rng.integers(0, 2, BATCH).astype(np.int32),
-        weights=np.ones(BATCH, np.float32),
-        indices=np.arange(BATCH),
-    )
+    model = build_reference(config, num_tokens=WORDS, num_steps=num_steps, devices=Devices.of())
+    state = model.initial_state()
+    batch = random_batch(np.random.default_rng(0), batch_size=BATCH, time=TOKENS, num_tokens=WORDS)
     seconds, losses = [], []
     for _ in range(num_steps + 1):
         start = time.perf_counter()
-        state, totals = jax.block_until_ready(step(state, batch))
+        state, sums, _ = jax.block_until_ready(model.step(state, batch))
         seconds.append(time.perf_counter() - start)
-        losses.append(float(totals.loss) / BATCH)
+        losses.append(float(sums["loss"]) / BATCH)
     return {
         "seconds": seconds[1:],
         "losses": losses,
-        "parameter_bytes": sum(p.nbytes for p in model.parameters.values()),
+        "parameter_bytes": sum(p.nbytes for p in model.split.parameters.values()),
     }
 
 
@@ -78,8 +67,8 @@ def in_process(num_devices: int, num_steps: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         flags = f"--xla_dump_to={folder} --xla_dump_hlo_as_text --xla_dump_hlo_module_re=jit_train_step"
         environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(num_devices), "XLA_FLAGS": flags}
-        command = [sys.executable, __file__, "--measure", str(num_steps)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        command = [sys.executable, "-m", "benchmarks.scaling", "--measure", str(num_steps)]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
         return {**json.loads(done.stdout.splitlines()[-1]), "collective_bytes": collective_bytes(Path(folder))}
 
 

@@ -22,94 +22,82 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.application import CONFIG
 from benchmarks.device import set_precision
 from benchmarks.environment import command_line, environment
-from jaxrnn import build, core
-from jaxrnn.config import Config, load_config
-from jaxrnn.data import BucketedBatches, Vocabulary, choose_boundaries, truncate
-from jaxrnn.training import Devices, TrainState, make_evaluate, make_train_step, split_model
-from jaxrnn.training.step import Totals
+from benchmarks.reference_model import CONFIG, build_reference, make_examples
+from jaxrnn.applications import bucketed, build_network, load_config
+from jaxrnn.applications.classification import APPLICATION
+from jaxrnn.applications.classification.config import ClassificationConfig
+from jaxrnn.data import BucketedBatches, Ragged
+from jaxrnn.training import Devices, Sums, TrainState, add, make_evaluate
 
 SPLITS = ("train", "validation", "test")
 EMBEDDING = "embedding.embedding"
 
 
-def write(path: Path, config: Config) -> None:
+def write(path: Path, config: ClassificationConfig) -> None:
     """Texts to token numbers, as the trainer makes them, and the embedding that it starts from."""
-    corpus = build.build_corpus(config)
-    tokens = {split: build.build_tokens(config, each.texts) for split, each in corpus.splits.items()}
-    vocabulary = Vocabulary.build(
-        tokens["train"], max_size=config.data.vocabulary_size, min_count=config.data.min_count
-    )
-    model = build.build_model(config, vocabulary, num_classes=len(corpus.label_names))
-    parameters = build.with_vectors(config, split_model(model).parameters, vocabulary)
-    arrays: dict[str, Any] = {"embedding": np.asarray(parameters[EMBEDDING])}
-    for split, examples in corpus.splits.items():
-        ids = truncate([vocabulary.encode(text) for text in tokens[split]], config.data.max_tokens)
-        arrays[f"{split}_ids"] = np.concatenate(ids).astype(np.uint32 if len(vocabulary) > 2**16 else np.uint16)
-        arrays[f"{split}_lengths"] = np.array([len(row) for row in ids], np.int32)
-        arrays[f"{split}_labels"] = np.asarray(examples.labels, np.int32)
+    data = APPLICATION.prepare(config)
+    parameters = build_network(APPLICATION, config, data.assets).parameters
+    arrays: dict[str, Any] = {"embedding": np.asarray(APPLICATION.start(config, data.assets, parameters)[EMBEDDING])}
+    for split, examples in zip(SPLITS, (data.train, data.validation, data.test), strict=True):
+        tokens = examples.columns["tokens"]
+        assert isinstance(tokens, Ragged)
+        dtype = np.uint32 if len(data.assets.vocabulary) > 2**16 else np.uint16
+        arrays[f"{split}_ids"] = np.concatenate(tokens.values).astype(dtype)
+        arrays[f"{split}_lengths"] = np.array([len(row) for row in tokens.values], np.int32)
+        arrays[f"{split}_labels"] = np.asarray(examples.columns["label"], np.int32)
     np.savez_compressed(path, **arrays)
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
 
 
-def read(path: Path, config: Config) -> tuple[np.ndarray, dict[str, BucketedBatches]]:
+def read(path: Path, config: ClassificationConfig) -> tuple[np.ndarray, dict[str, BucketedBatches]]:
     """The embedding, and the batches of each split."""
     with np.load(path) as arrays:  # pickles are refused
         batches = {}
         for split in SPLITS:
             lengths = arrays[f"{split}_lengths"]
             ids = np.split(arrays[f"{split}_ids"].astype(np.int32), np.cumsum(lengths)[:-1])
-            size = min(config.train.batch_size, len(ids))
-            boundaries = choose_boundaries(lengths, batch_size=size, max_shapes=config.data.max_shapes)
-            batches[split] = BucketedBatches(
-                ids, arrays[f"{split}_labels"], boundaries=boundaries, batch_size=size, seed=config.seed
-            )
+            examples = make_examples(ids, arrays[f"{split}_labels"])
+            batches[split] = bucketed(config, examples, Devices.of(1))
         return arrays["embedding"], batches
 
 
-def train(path: Path, folder: Path, config: Config, backend: core.BackendName | None) -> dict[str, Any]:
+def train(path: Path, folder: Path, config: ClassificationConfig, backend: str | None) -> dict[str, Any]:
     """Trains, evaluates after each epoch, and tests the epoch with the best validation loss."""
     embedding, batches = read(path, config)
-    words = map(str, range(len(embedding) - len(Vocabulary([]))))  # which ones is all the same to a model
-    model = build.build_model(config, Vocabulary(words), num_classes=2)
-    core.check_backend(backend)
-    model.layer.backend = backend
-    split = split_model(model)
-    optimizer = build.build_optimizer(
-        config, num_steps=config.train.epochs * batches["train"].num_batches
-    ).transformation
-    step, evaluate = make_train_step(split, optimizer, config.seed), make_evaluate(split, devices=Devices.of(1))
+    num_steps = config.train.epochs * batches["train"].num_batches
+    model = build_reference(config, num_tokens=len(embedding), num_steps=num_steps, backend=backend)
+    step, evaluate = model.step, make_evaluate(model.split, task=model.task, devices=model.devices)
 
     def start() -> TrainState:
-        parameters = split.parameters | {EMBEDDING: jnp.asarray(embedding)}
-        return TrainState.initial(jax.tree.map(jnp.copy, parameters), optimizer)  # a step uses up what it is given
+        parameters = jax.tree.map(jnp.copy, model.split.parameters)  # a step uses up what it is given
+        return model.initial_state(**parameters | {EMBEDDING: jnp.asarray(embedding)})
 
     begun = time.perf_counter()
-    shapes = {batch.tokens.shape: batch for batch in batches["train"].epoch(0)}
+    shapes = {batch.time: batch for batch in batches["train"].epoch(0)}
     state = start()
     for batch in 2 * list(shapes.values()):  # what a step returns lies elsewhere than what the first is given
-        state, _ = step(state, batch)
+        state, *_ = step(state, batch)
     for split_name in SPLITS[1:]:
-        evaluate(state.parameters, batches[split_name].in_order())
-    rows, state, best = [], start(), (np.inf, split.parameters)
+        evaluate(state.parameters, batches[split_name].in_order(), None)
+    rows, state, best = [], start(), (np.inf, model.split.parameters)
     result: dict[str, Any] = {"compile_seconds": time.perf_counter() - begun, "shapes": len(shapes)}
     for epoch in range(config.train.epochs):
         begun, every = time.perf_counter(), []
         for batch in batches["train"].epoch(epoch):
-            state, totals = step(state, batch)
-            every.append(totals)  # read once the epoch is over: to read is to wait
-        total = reduce(Totals.plus, every, Totals())
+            state, sums, _ = step(state, batch)
+            every.append(sums)  # they are read once the epoch is over, because reading waits for the step
+        total: Sums = reduce(add, every, {})
         jax.block_until_ready(state)
         seconds = time.perf_counter() - begun
-        found = evaluate(state.parameters, batches["validation"].in_order()).totals
+        found = evaluate(state.parameters, batches["validation"].in_order(), None).sums
         rows.append({"epoch": epoch + 1, "seconds": seconds, **_means("train", total), **_means("validation", found)})
         if rows[-1]["validation_loss"] < best[0]:  # a copy: the next step uses the state up
             best = rows[-1]["validation_loss"], jax.tree.map(jnp.copy, state.parameters)
         print(rows[-1], flush=True)
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    tested = evaluate(best[1], batches["test"].in_order()).totals
+    tested = evaluate(best[1], batches["test"].in_order(), None).sums
     result |= {
         "epoch_seconds": float(np.median([row["seconds"] for row in rows])),
         **_means("test", tested),
@@ -121,11 +109,8 @@ def train(path: Path, folder: Path, config: Config, backend: core.BackendName | 
     return result
 
 
-def _means(split: str, totals: Totals) -> dict[str, float]:
-    return {
-        f"{split}_loss": float(totals.mean_loss),
-        f"{split}_accuracy": float(totals.accuracy),
-    }
+def _means(split: str, sums: Sums) -> dict[str, float]:
+    return {f"{split}_loss": sums["loss"] / sums["count"], f"{split}_accuracy": sums["correct"] / sums["count"]}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -23,9 +23,9 @@ from benchmarks.markdown import table
 from benchmarks.spread import show, spread
 from jaxrnn.analysis import Reliability, brier_score, reliability
 from jaxrnn.applications import Trained, load, load_config
-from jaxrnn.applications.classification.data import TextExamples
 from jaxrnn.applications.classification.task import class_probabilities
 from jaxrnn.config import ArgumentParser, run
+from jaxrnn.data import Examples
 from jaxrnn.errors import InputError
 from jaxrnn.files import replacing
 from jaxrnn.training import RunFolder
@@ -97,7 +97,7 @@ def branches(trained: Trained) -> dict[str, Trained]:
     }
 
 
-def measure(trained: Trained, examples: TextExamples) -> dict[str, Any]:
+def measure(trained: Trained, examples: Examples) -> dict[str, Any]:
     """The numbers of `MEASURED`, and the bins of equal mass, which are drawn."""
     evaluation = trained.evaluate(examples)
     metrics = trained.application.task(trained.config, trained.assets).measure(evaluation.sums)

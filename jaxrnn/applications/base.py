@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
-import jax
 from flax import nnx
 from rich.text import Text
 
+from jaxrnn.applications.layers import describe_layers
 from jaxrnn.config import RunConfig
 from jaxrnn.data import Batches, BucketedBatches, Examples, choose_boundaries
 from jaxrnn.errors import InputError
@@ -134,7 +134,7 @@ class Application(ABC, Generic[C, A]):
 
     def describe(self, config: C) -> str:
         """The model in a few words, for the report."""
-        return describe_layers(config)
+        return describe_layers(config.model)
 
     def add_predict_arguments(self, parser: argparse._ArgumentGroup) -> None:
         """Adds arguments of its own to the command `predict`; their values become options of `predict`."""
@@ -231,20 +231,3 @@ def bucketed(config: RunConfig, examples: Examples, devices: Devices) -> Buckete
         seed=config.seed,
         rows=devices.rows(batch_size),
     )
-
-
-def layer_backend() -> Any:
-    """The backend of recurrent layers on bucketed batches.
-
-    The rows of a bucket end nearly together: on a CPU a scan that leaves out the rows that have ended would not be
-    faster than the fused one, and takes longer to compile.
-    """
-    return "fused_scan" if jax.default_backend() == "cpu" else None
-
-
-def describe_layers(config: RunConfig) -> str:
-    """The recurrent layers in a few words."""
-    model = config.model
-    cell = {"lstm": "LSTM", "gru": "GRU", "elman": "Elman network"}[model.cell]
-    layers = "1 layer" if model.num_layers == 1 else f"{model.num_layers} layers"
-    return f"{cell}: {layers}, {model.hidden} hidden units"

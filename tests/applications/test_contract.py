@@ -213,9 +213,7 @@ def test_predict_answers_each_input_by_itself(run_dir, contract, data, capsys):
     contract.check_answers(answers)
     (alone,) = ask(inputs[0], "--json")
     assert_alike(json.loads(alone), answers[0])
-    lines = ask(*inputs)
-    assert len(lines) >= len(inputs)
-    assert all(lines)
+    assert sum(map(bool, ask(*inputs))) >= len(inputs)  # lines that are not empty
 
 
 def assert_alike(one, other):

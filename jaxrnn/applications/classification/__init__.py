@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxrnn.applications.base import Application, Prepared, Trained, describe_layers, layer_backend
+from jaxrnn.applications.base import Application, Prepared, Trained
 from jaxrnn.applications.classification.config import ClassificationConfig
 from jaxrnn.applications.classification.data import ClassificationAssets, TextExamples, load_examples, prepare
 from jaxrnn.applications.classification.model import TextClassifier
@@ -21,6 +21,7 @@ from jaxrnn.applications.classification.predict import (
 from jaxrnn.applications.classification.pretrained import with_pretrained
 from jaxrnn.applications.classification.report import make_sections
 from jaxrnn.applications.classification.task import classification_task
+from jaxrnn.applications.layers import describe_layers
 from jaxrnn.data.text import with_vectors
 from jaxrnn.errors import InputError
 from jaxrnn.training import Evaluation, Parameters, Task
@@ -53,7 +54,6 @@ class Classification(Application[ClassificationConfig, ClassificationAssets]):
             num_classes=len(assets.label_names),
             ratios=assets.ratios if config.model.has_ratios else None,
             longest_ngram=assets.ngrams.longest,
-            backend=layer_backend(),
             rngs=rngs,
         )
 
@@ -72,7 +72,7 @@ class Classification(Application[ClassificationConfig, ClassificationAssets]):
     def describe(self, config: ClassificationConfig) -> str:
         """The model in a few words."""
         directions = "bidirectional" if config.model.bidirectional else "unidirectional"
-        text = f"{describe_layers(config)}, {directions}, {config.model.pooling} pooling"
+        text = f"{describe_layers(config.model)}, {directions}, {config.model.pooling} pooling"
         return f"{text}, word vectors of {config.model.embedding} features"
 
     def add_predict_arguments(self, parser: argparse._ArgumentGroup) -> None:

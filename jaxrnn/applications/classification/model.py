@@ -11,10 +11,9 @@ from jax.typing import DTypeLike
 from jaxrnn import core, nn
 from jaxrnn.applications.classification.bag import Bag, Ratios
 from jaxrnn.applications.classification.config import ClassificationModelConfig
+from jaxrnn.applications.layers import recurrent_layer
 from jaxrnn.config import split_names
 from jaxrnn.typing import AnyArray
-
-LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "elman": nn.Elman}
 
 
 class Inputs(NamedTuple):
@@ -45,7 +44,6 @@ class TextClassifier(nnx.Module):
       ratios: The table of log-count ratios `[num_folds + 1, rows, outputs]`, see `log_count_ratios`; None where the
         config uses none.
       longest_ngram: The number of rows of the table that belong to each token.
-      backend: That of the recurrent layers, see `jaxrnn.core.resolve_backend`.
       rngs: Flax random streams; `params` is used.
     """
 
@@ -57,7 +55,6 @@ class TextClassifier(nnx.Module):
         num_classes: int,
         ratios: np.ndarray | None = None,
         longest_ngram: int = 1,
-        backend: Any = None,
         rngs: nnx.Rngs,
     ):
         torch_like = config.init == "torch"
@@ -74,17 +71,12 @@ class TextClassifier(nnx.Module):
         self.bag = Bag(ratios.shape[1], num_outputs) if ratios is not None and config.bag_of_words else None
         rate = config.embedding_dropout_rate
         self.embedding_dropout = nnx.Dropout(config.dropout_rate if rate is None else rate)
-        self.layer = LAYERS[config.cell](
+        self.layer = recurrent_layer(
+            config,
             config.embedding + (num_outputs * longest_ngram if config.ratio_inputs else 0),
-            config.hidden,
-            config.num_layers,
+            num_layers=config.num_layers,
             bidirectional=config.bidirectional,
             dropout_rate=config.dropout_rate,
-            time_major=True,
-            init=config.init,
-            double_bias=config.double_bias,
-            dtype=None if config.dtype == "float32" else jnp.dtype(config.dtype),
-            backend=backend,
             rngs=rngs,
         )
         kinds: Any = split_names(config.pooling)

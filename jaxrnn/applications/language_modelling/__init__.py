@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 from flax import nnx
 
 from jaxrnn.applications.base import Application, Prepared, Trained
@@ -50,20 +49,7 @@ class LanguageModelling(Application[LanguageModellingConfig, LanguageAssets]):
 
     def network(self, config: LanguageModellingConfig, assets: LanguageAssets, rngs: nnx.Rngs) -> LanguageModel:
         """The language model with its initial weights."""
-        model = config.model
-        return LanguageModel(
-            vocabulary_size=len(assets.vocabulary),
-            end_id=assets.end_id,
-            embedding_features=model.embedding,
-            cell=model.cell,
-            hidden_features=model.hidden,
-            num_layers=model.num_layers,
-            dropout_rate=model.dropout_rate,
-            init=model.init,
-            double_bias=model.double_bias,
-            dtype=None if model.dtype == "float32" else jnp.dtype(model.dtype),
-            rngs=rngs,
-        )
+        return LanguageModel(config.model, vocabulary_size=len(assets.vocabulary), end_id=assets.end_id, rngs=rngs)
 
     def task(self, config: LanguageModellingConfig, assets: LanguageAssets) -> Task:
         """See `task.language_modelling`."""

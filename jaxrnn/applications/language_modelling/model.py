@@ -1,21 +1,17 @@
 """Language model: embedding, recurrent layers, and the same embedding again as the weights of the softmax."""
 
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jax.typing import DTypeLike
 
-from jaxrnn import nn
+from jaxrnn.applications.language_modelling.config import LanguageModelConfig
 from jaxrnn.applications.language_modelling.softmax import cross_entropy, sampled_cross_entropy
+from jaxrnn.applications.layers import recurrent_layer
 from jaxrnn.core import matmul
-from jaxrnn.nn import InitName
 from jaxrnn.typing import AnyArray
-
-CellName = Literal["lstm", "gru", "elman"]
-LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "elman": nn.Elman}
 
 
 class LanguageModel(nnx.Module):
@@ -26,60 +22,27 @@ class LanguageModel(nnx.Module):
     not depend on the text before. Dropout acts on the embedding, between the layers and on the output.
 
     Args:
+      config: The sizes and kinds of all parts, the section [model] of a run's config.
       vocabulary_size: V, the rows of the embedding.
       end_id: Token number of the end of a text.
-      embedding_features: Width of a token's vector.
-      cell: Kind of recurrent layer.
-      hidden_features: H, the width of the state.
-      num_layers: Number of recurrent layers.
-      dropout_rate: Rate of all three dropouts.
-      init: "orthogonal" or "torch": how the recurrent layers' weights begin; see `jaxrnn.core.initializers`.
-      double_bias: Whether each cell has two biases that are added, as in PyTorch.
-      dtype: The matrix products' dtype; None means float32.
       rngs: Flax random streams; `params` is used.
     """
 
-    def __init__(
-        self,
-        *,
-        vocabulary_size: int,
-        end_id: int,
-        embedding_features: int,
-        cell: CellName,
-        hidden_features: int,
-        num_layers: int,
-        dropout_rate: float,
-        init: InitName,
-        double_bias: bool = False,
-        dtype: DTypeLike | None = None,
-        rngs: nnx.Rngs,
-    ):
+    def __init__(self, config: LanguageModelConfig, *, vocabulary_size: int, end_id: int, rngs: nnx.Rngs):
+        features, hidden = config.embedding, config.hidden
+        self.dtype = None if config.dtype == "float32" else jnp.dtype(config.dtype)
         self.embedding = nnx.Embed(
-            vocabulary_size,
-            embedding_features,
-            embedding_init=nnx.initializers.normal(embedding_features**-0.5),
-            rngs=rngs,
+            vocabulary_size, features, embedding_init=nnx.initializers.normal(features**-0.5), rngs=rngs
         )
-        self.layer = LAYERS[cell](
-            embedding_features,
-            hidden_features,
-            num_layers,
-            dropout_rate=dropout_rate,
-            time_major=True,
-            init=init,
-            double_bias=double_bias,
-            dtype=dtype,
-            rngs=rngs,
+        self.layer = recurrent_layer(
+            config, features, num_layers=config.num_layers, dropout_rate=config.dropout_rate, rngs=rngs
         )
         self.projection = (
-            None
-            if hidden_features == embedding_features
-            else nnx.Linear(hidden_features, embedding_features, use_bias=False, dtype=dtype, rngs=rngs)
+            None if hidden == features else nnx.Linear(hidden, features, use_bias=False, dtype=self.dtype, rngs=rngs)
         )
         self.bias = nnx.Param(jnp.zeros(vocabulary_size))
-        self.dropout = nnx.Dropout(dropout_rate)
+        self.dropout = nnx.Dropout(config.dropout_rate)
         self.end_id = end_id
-        self.dtype = dtype
 
     def initial_state(self, batch: int) -> Any:
         """The state of `batch` rows before the first token: zeros, each part `[layers, batch, hidden]`."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import nnx
 
-from jaxrnn.applications.base import Application, Prepared, Trained, layer_backend
+from jaxrnn.applications.base import Application, Prepared, Trained
 from jaxrnn.applications.tagging.config import TaggingConfig
 from jaxrnn.applications.tagging.data import TaggedExamples, TaggingAssets, load_examples, prepare
 from jaxrnn.applications.tagging.model import Tagger
@@ -40,7 +40,6 @@ class Tagging(Application[TaggingConfig, TaggingAssets]):
             vectors=None if assets.vectors is None else assets.vectors.matrix,
             legal=assets.legal,
             outside=assets.outside,
-            backend=layer_backend(),
             rngs=rngs,
         )
 

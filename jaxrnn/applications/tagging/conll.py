@@ -90,7 +90,7 @@ def parse_columns(
         if len(fields) < num_columns:
             raise InputError(
                 f"{origin}:{number}: expected at least {num_columns} columns separated by "
-                f"{'tabs' if has_tabs else 'white space'}, found {len(fields)}: {_shown(stripped)}"
+                f"{'tabs' if has_tabs else 'white space'}, found {len(fields)}: {shown(stripped)}"
             )
         tags = () if tag_column is None else (fields[tag_column - 1 if tag_column > 0 else tag_column],)
         sentences.add(number, fields[token_column - 1], *tags)
@@ -120,7 +120,7 @@ def parse_conllu(lines: Iterable[str], origin: str, *, tag_column: str | None = 
         if len(columns) != len(CONLLU_COLUMNS):
             raise InputError(
                 f"{origin}:{number}: expected the {len(CONLLU_COLUMNS)} columns of CoNLL-U separated by tabs, found "
-                f"{len(columns)}: {_shown(line)}"
+                f"{len(columns)}: {shown(line)}"
             )
         if not re.fullmatch(r"\d+([-.]\d+)?", fields["id"]):
             raise InputError(f"{origin}:{number}: expected a word's number in the first column, found {fields['id']!r}")
@@ -167,5 +167,7 @@ class _Sentences:
         return self._sentences
 
 
-def _shown(line: str) -> str:
-    return repr(line if len(line) <= 60 else f"{line[:57]}...")
+def shown(value: object) -> str:
+    """What was found in a file, on one short line."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

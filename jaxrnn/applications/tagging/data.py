@@ -3,7 +3,7 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from jaxrnn.applications.tagging.features import Encoder, WordVectors
 from jaxrnn.applications.tagging.schemes import (
     OUTSIDE,
     PREFIXES,
+    InnerScheme,
     Legal,
     SchemeName,
     convert,
@@ -43,7 +44,8 @@ class TaggingAssets:
 
     Attributes:
       scheme: The scheme that the data's tags are written in. The model's are BIOES where there are spans.
-      tags: The model's tags, in the order of their numbers.
+      tags: The model's tags, in the order of their numbers. Where there are spans, O and all tags of BIOES for each
+        type that occurs.
       words: The lower-cased words that have trained vectors.
       characters: The characters that have trained vectors.
       vectors: The pretrained vectors; None where there are none.
@@ -61,23 +63,19 @@ class TaggingAssets:
         return self.scheme != "plain"
 
     @property
-    def inner_scheme(self) -> SchemeName:
-        """The scheme of the model's tags: BIOES, which says the most, or plain."""
+    def inner_scheme(self) -> InnerScheme:
+        """The scheme of the model's tags."""
         return "BIOES" if self.has_spans else "plain"
 
     @cached_property
     def types(self) -> tuple[str, ...]:
         """The types of spans, sorted, and after them `UNSEEN`; none where tags are plain."""
-        names = {split_tag(tag)[1] for tag in self.tags if tag != OUTSIDE} if self.has_spans else set()
-        return (*sorted(names), UNSEEN) if self.has_spans else ()
+        return (*_types_of(self.tags), UNSEEN) if self.has_spans else ()
 
     @cached_property
     def all_tags(self) -> tuple[str, ...]:
-        """The model's tags and, after them, those that new data may have and that the model never gives."""
-        if not self.has_spans:
-            return (*self.tags, UNSEEN)
-        possible = [OUTSIDE, *(f"{prefix}-{name}" for name in self.types for prefix in PREFIXES[self.inner_scheme])]
-        return (*self.tags, *(tag for tag in possible if tag not in self.tags))
+        """The model's tags and, after them, those that stand for all others, which the model never gives."""
+        return (*self.tags, *(_span_tags([UNSEEN]) if self.has_spans else [UNSEEN]))
 
     @cached_property
     def legal(self) -> Legal:
@@ -87,16 +85,25 @@ class TaggingAssets:
     @property
     def outside(self) -> int | None:
         """The number of the tag of tokens in no span; None where tags are plain."""
-        return self.tags.index(OUTSIDE) if self.has_spans and OUTSIDE in self.tags else None
+        return self.tags.index(OUTSIDE) if self.has_spans else None
 
-    def number(self, tags: Sequence[str]) -> np.ndarray:
-        """The numbers of a sentence's tags, which are of the inner scheme, int32 `[num_tokens]`."""
-        return np.array([self._number(tag) for tag in tags], np.int32)
+    def number(self, tags: Sequence[str]) -> tuple[np.ndarray, int]:
+        """Numbers the tags of a sentence of the data.
 
-    def _number(self, tag: str) -> int:
-        if tag in self._numbers:
-            return self._numbers[tag]
-        return self._numbers[f"{split_tag(tag)[0]}-{UNSEEN}" if self.has_spans else UNSEEN]
+        Returns:
+          The number of each tag in `all_tags`, int32 `[num_tokens]`; and how many of the given tags contradict the
+          data's scheme and were repaired.
+        """
+        converted, num_repaired = convert(tags, self.scheme, self.inner_scheme)
+        pairs = zip(tags, converted, strict=True)
+        return np.array([self._number(given, tag) for given, tag in pairs], np.int32), num_repaired
+
+    def _number(self, given: str, converted: str) -> int:
+        if not self.has_spans:
+            return self._numbers.get(given, self._numbers[UNSEEN])
+        is_bare = converted == OUTSIDE != given  # a tag without a prefix, for which the scheme has no place
+        name = f"S-{UNSEEN}" if is_bare else converted
+        return self._numbers[name if name in self._numbers else f"{split_tag(name)[0]}-{UNSEEN}"]
 
     @cached_property
     def _numbers(self) -> Mapping[str, int]:
@@ -138,10 +145,13 @@ def prepare(config: TaggingConfig) -> Prepared[TaggingAssets]:
     splits = _load_splits(config)
     train = splits["train"].sentences
     scheme = recognise_scheme([sentence.tags for sentence in train])
-    inner: SchemeName = "plain" if scheme == "plain" else "BIOES"
-    tags = {tag for sentence in train for tag in convert(sentence.tags, scheme, inner)[0]}
+    tags = {tag for sentence in train for tag in sentence.tags}
+    if scheme != "plain":
+        tags = {OUTSIDE, *_span_tags(_types_of(tags))}
     if len(tags) < 2:
-        raise InputError(f"data.source {config.data.source!r}: expected at least two different tags, found {tags}")
+        raise InputError(
+            f"data.source {config.data.source!r}: expected two or more different tags, found {', '.join(tags)}"
+        )
     tokens = [sentence.tokens for sentence in train]
     vectors = config.vectors
     assets = TaggingAssets(
@@ -204,10 +214,13 @@ def _number_tags(assets: TaggingAssets, sentences: Sequence[Sentence], name: str
     numbers, num_repaired = [], 0
     unseen: Counter[str] = Counter()
     for tokens, tags in sentences:
-        converted, repaired = convert(tags, assets.scheme, assets.inner_scheme)
-        numbers.append(assets.number(converted) if tags else np.zeros(len(tokens), np.int32))
+        if not tags:
+            numbers.append(np.zeros(len(tokens), np.int32))
+            continue
+        of_sentence, repaired = assets.number(tags)
+        numbers.append(of_sentence)
         num_repaired += repaired
-        unseen.update(tag for tag, number in zip(tags, numbers[-1], strict=False) if number >= len(assets.tags))
+        unseen.update(tag for tag, number in zip(tags, of_sentence, strict=True) if number >= len(assets.tags))
     if num_repaired:
         logger.warning(
             "data: %d tags in %s contradict the scheme %s, such as I-X without a B-X before it, and were repaired",
@@ -235,12 +248,21 @@ def _load_splits(config: TaggingConfig) -> dict[str, Sentences]:
     )
 
 
+def _types_of(tags: Iterable[str]) -> list[str]:
+    return sorted({split_tag(tag)[1] for tag in tags} - {""})
+
+
+def _span_tags(types: Iterable[str]) -> list[str]:
+    """All tags of the model for spans of these types."""
+    return [f"{prefix}-{name}" for name in types for prefix in PREFIXES["BIOES"]]
+
+
 def _load_tags(path: Path) -> tuple[SchemeName, tuple[str, ...]]:
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
         scheme, tags = content["scheme"], content["tags"]
-        is_known = scheme == "plain" or scheme in PREFIXES
-        if not is_known or len(set(tags)) < 2 or not all(isinstance(tag, str) for tag in tags):
+        is_known = scheme == "plain" or (scheme in PREFIXES and OUTSIDE in tags)
+        if not is_known or len({*tags}) < max(2, len(tags)) or not all(isinstance(tag, str) for tag in tags):
             raise ValueError
     except OSError as error:
         raise InputError(f"{path}: the tags cannot be read: {error.strerror}") from error

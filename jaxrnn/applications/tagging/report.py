@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxrnn.applications.base import Trained
 from jaxrnn.applications.tagging.data import TaggedExamples, TaggingAssets
-from jaxrnn.applications.tagging.metrics import Scores, count_spans, scores
-from jaxrnn.applications.tagging.schemes import find_spans, split_tag
+from jaxrnn.applications.tagging.metrics import Scores, scores
+from jaxrnn.applications.tagging.schemes import split_tag
 from jaxrnn.training import Evaluation
 from jaxrnn.views import Section, render
 
@@ -59,33 +60,30 @@ def make_sections(trained: Trained, examples: TaggedExamples, evaluation: Evalua
     package = "jaxrnn.applications.tagging"
     true = [[assets.all_tags[number] for number in examples[i]["tags"]] for i in range(len(examples))]
     predicted = [[assets.all_tags[number] for number in numbers] for numbers in evaluation.outputs]
-    rows = score_types(true, predicted, assets)
+    counts = evaluation.sums["spans"] if assets.has_spans else count_tags(true, predicted, assets.all_tags)
+    names = assets.types if assets.has_spans else assets.all_tags
+    rows = [Row(name, of_name.tolist(), scores(of_name)) for name, of_name in zip(names, counts, strict=True)]
     confusions = count_confusions([sentence.tokens for sentence in examples.sentences], true, predicted, assets)
     return [
         Section(
             "Types" if assets.has_spans else "Tags",
-            render("types.html", package=package, rows=rows, has_spans=assets.has_spans),
+            render(
+                "types.html", package=package, rows=[row for row in rows if any(row.counts)], has_spans=assets.has_spans
+            ),
         ),
         Section("Confusions", render("confusions.html", package=package, confusions=confusions)),
     ]
 
 
-def score_types(true: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], assets: TaggingAssets) -> list[Row]:
-    """How well each type of span is found, or where tags are plain each tag; those that do not occur are left out."""
-    if assets.has_spans:
-        names = assets.types
-        pairs = zip(true, predicted, strict=True)
-        counts = sum(count_spans(find_spans(t), find_spans(p), names) for t, p in pairs)
-    else:
-        names = assets.all_tags
-        counters = [Counter(), Counter(), Counter()]
-        for t, p in ((t, p) for pair in zip(true, predicted, strict=True) for t, p in zip(*pair, strict=True)):
-            counters[0][t] += 1
-            counters[1][p] += 1
-            counters[2][t] += t == p
-        counts = np.array([[counter[name] for counter in counters] for name in names])
-    rows = [Row(name, each.tolist(), scores(each)) for name, each in zip(names, np.asarray(counts), strict=True)]
-    return [row for row in rows if any(row.counts)]
+def count_tags(true: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], names: Sequence[str]) -> np.ndarray:
+    """How many tokens have each tag, how many are given it, and how many of these rightly, int64 `[tags, 3]`."""
+    rows = {name: row for row, name in enumerate(names)}
+    counts = np.zeros((len(names), 3), np.int64)
+    for t, p in zip(chain.from_iterable(true), chain.from_iterable(predicted), strict=True):
+        counts[rows[t], 0] += 1
+        counts[rows[p], 1] += 1
+        counts[rows[t], 2] += t == p
+    return counts
 
 
 def count_confusions(

@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 SchemeName = Literal["plain", "BIO", "IOB1", "BIOES"]
+InnerScheme = Literal["plain", "BIOES"]  # of a model's own tags
 
 OUTSIDE = "O"
 PREFIXES = {"BIO": "BI", "IOB1": "BI", "BIOES": "BIES"}
@@ -139,8 +140,8 @@ class Legal(NamedTuple):
     last: np.ndarray
 
 
-def legal_transitions(tags: Sequence[str], scheme: SchemeName) -> Legal:
-    """Returns which of these tags may follow each other: those pairs that `convert` leaves as they are.
+def legal_transitions(tags: Sequence[str], scheme: InnerScheme) -> Legal:
+    """Returns which of these tags may follow each other.
 
     Args:
       tags: Tags of a model, in the order of their numbers.
@@ -148,22 +149,16 @@ def legal_transitions(tags: Sequence[str], scheme: SchemeName) -> Legal:
     """
     if scheme == "plain":
         return Legal(np.ones((len(tags), len(tags)), bool), np.ones(len(tags), bool), np.ones(len(tags), bool))
-    parts = [split_tag(tag) for tag in tags]
-    transitions = [[_may_follow(before, after, scheme) for after in parts] for before in parts]
-    first = [_may_follow((OUTSIDE, ""), part, scheme) for part in parts]
-    last = [_may_follow(part, (OUTSIDE, ""), scheme) for part in parts]
+    transitions = [[_may_follow(before, after) for after in tags] for before in tags]
+    first = [_may_follow(OUTSIDE, tag) for tag in tags]
+    last = [_may_follow(tag, OUTSIDE) for tag in tags]
     return Legal(np.array(transitions), np.array(first), np.array(last))
 
 
-def _may_follow(before: tuple[str, str], after: tuple[str, str], scheme: SchemeName) -> bool:
-    is_same_type = before[1] == after[1]
-    if scheme == "IOB1":  # B separates spans of the same type and stands nowhere else
-        return after[0] != "B" or is_same_type
-    is_open = before[0] in ("B", "I")
-    continues = after[0] in ("I", "E")
-    if scheme == "BIO":
-        return not continues or (is_open and is_same_type)
-    return (continues and is_same_type) if is_open else not continues
+def _may_follow(before: str, after: str) -> bool:
+    (prefix, span_type), (next_prefix, next_type) = split_tag(before), split_tag(after)
+    is_open, continues = prefix in ("B", "I"), next_prefix in ("I", "E")
+    return is_open == continues and (not is_open or span_type == next_type)
 
 
 def _with_neighbour(spans: Iterable[Span]) -> Iterable[tuple[Span, bool]]:

@@ -14,6 +14,7 @@ from jaxrnn.applications.tagging.config import TaggingDataConfig
 from jaxrnn.applications.tagging.conll import CONLLU_COLUMNS, Sentence, parse_columns, parse_conllu, read_lines
 from jaxrnn.applications.tagging.tables import from_dataset, read_jsonl, read_parquet
 from jaxrnn.data import SPLIT_NAMES, read_source
+from jaxrnn.data.text.sources import HUB_NAME
 from jaxrnn.data.text.tables import load_hub
 from jaxrnn.errors import InputError
 from jaxrnn.files import expand_user
@@ -24,7 +25,6 @@ BUILT_IN_FILES = ("data/web.conllu", "data/wiki.conllu")
 _SPLIT_WORDS = SPLIT_NAMES | {"testa": "validation", "testb": "test"}
 _TABLES = (".jsonl", ".parquet")
 _COLUMNS = (".conll", ".txt", ".tsv", ".bio", ".iob", ".iob2", ".ner")
-_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _find_and_read(config: TaggingDataConfig, source: str) -> dict[str, list[Sen
         return {split: _read_file(config, file) for split, file in _files_by_split(path).items()}
     if path.is_file():
         return {"train": _read_file(config, path)}
-    if path.suffix in (*_TABLES, *_COLUMNS, ".conllu", ".gz") or not _HUB_NAME.fullmatch(source):
+    if path.suffix in (*_TABLES, *_COLUMNS, ".conllu", ".gz") or not HUB_NAME.fullmatch(source):
         raise InputError(f"data.source {source!r}: no such file or folder (looked from {Path.cwd()})")
     tables = {
         str(split): table for split, table in load_hub(source, instead=f"a folder, a file or {BUILT_IN!r}").items()
@@ -128,6 +128,8 @@ def _files_by_split(folder: Path) -> dict[str, Path]:
 def _read_file(config: TaggingDataConfig, path: Path) -> list[Sentence]:
     kind = Path(path.name.removesuffix(".gz")).suffix
     if kind == ".conllu":
+        if config.token_column is not None:
+            raise InputError(f"data.token_column: expected none for {path}, whose columns have names")
         name = config.tag_column or "upos"
         if name not in CONLLU_COLUMNS:
             raise InputError(f"data.tag_column: expected one of {', '.join(CONLLU_COLUMNS)} for {path}, got {name!r}")
@@ -148,6 +150,6 @@ def _names(config: TaggingDataConfig) -> dict[str, Any]:
 def _number(key: str, value: str | None, path: Path, *, default: int) -> int:
     if value is None:
         return default
-    if not value.isdecimal() or int(value) < 1:
+    if not re.fullmatch("[1-9][0-9]{0,3}", value):
         raise InputError(f"{key}: expected the number of a column, from 1, for {path}, got {value!r}")
     return int(value)

@@ -1,11 +1,12 @@
 """Tagged sentences in tables, which have a list of tokens and a list of tags in each row: jsonl, parquet, the Hub."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxrnn.applications.tagging.conll import Sentence, read_lines
+from jaxrnn.applications.tagging.conll import Sentence, read_lines, shown
 from jaxrnn.errors import InputError
 
 if TYPE_CHECKING:  # imported where it is used: who reads text files needs no such package
@@ -74,7 +75,10 @@ def from_dataset(
     _require_columns(origin, table.features, token_column, tag_column)
     feature = getattr(table.features[tag_column], "feature", None)
     names = feature.names if isinstance(feature, datasets.ClassLabel) else None
-    rows = zip(table[token_column], table[tag_column], strict=True)
+    try:
+        rows = list(zip(table[token_column], table[tag_column], strict=True))
+    except UnicodeDecodeError as error:  # parquet stores bytes
+        raise InputError(f"{origin}: expected UTF-8: {error.reason}; convert the strings to UTF-8") from error
     placed = ((f"{origin}: row {number}", tokens, tags) for number, (tokens, tags) in enumerate(rows, start=1))
     return _sentences(placed, origin, names)
 
@@ -92,11 +96,10 @@ def _sentences(rows: Iterable[tuple[str, Any, Any]], origin: str, names: Sequenc
     """Checks rows of a place, tokens and tags; rows without tokens are left out."""
     sentences = []
     for place, tokens, tags in rows:
-        for kind, values, types in (("tokens", tokens, str), ("tags", tags, str | int)):
-            if not isinstance(values, list) or not all(
-                isinstance(value, types) and not isinstance(value, bool) and value != "" for value in values
-            ):
-                raise InputError(f"{place}: expected a list of {kind}, found {_shown(values)}")
+        if not isinstance(tokens, list) or not all(map(_is_text, tokens)):
+            raise InputError(f"{place}: expected a list of tokens, found {shown(tokens)}")
+        if not isinstance(tags, list) or not all(type(tag) is int or _is_text(tag) for tag in tags):
+            raise InputError(f"{place}: expected a list of tags, found {shown(tags)}")
         if len(tokens) != len(tags):
             raise InputError(f"{place}: expected a tag for each token, found {len(tokens)} tokens and {len(tags)} tags")
         if tokens:
@@ -106,14 +109,14 @@ def _sentences(rows: Iterable[tuple[str, Any, Any]], origin: str, names: Sequenc
     return sentences
 
 
+def _is_text(value: object) -> bool:
+    # JSON can spell lone surrogates, which no file can hold.
+    return isinstance(value, str) and value != "" and not re.search("[\ud800-\udfff]", value)
+
+
 def _name(tag: str | int, names: Sequence[str] | None, place: str) -> str:
     if names is None or isinstance(tag, str):
         return str(tag)
     if not 0 <= tag < len(names):
         raise InputError(f"{place}: expected tags from 0 to {len(names) - 1}, found {tag}; leave the row out")
     return names[tag]
-
-
-def _shown(values: Any) -> str:
-    text = repr(values)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -5,6 +5,7 @@ import pytest
 from flax import nnx
 
 from jaxrnn.applications.language_modelling import softmax
+from jaxrnn.applications.language_modelling.config import LanguageModelConfig
 from jaxrnn.applications.language_modelling.model import LanguageModel
 from jaxrnn.training import split_model
 
@@ -12,16 +13,10 @@ END = 2
 
 
 def make(cell="lstm", hidden=5, **options):
-    options = {"num_layers": 2, "dropout_rate": 0.0, "init": "orthogonal", **options}
-    model = LanguageModel(
-        vocabulary_size=9,
-        end_id=END,
-        embedding_features=4,
-        cell=cell,
-        hidden_features=hidden,
-        rngs=nnx.Rngs(0),
-        **options,
+    config = LanguageModelConfig(
+        **{"num_layers": 2, "dropout_rate": 0.0, "embedding": 4, "cell": cell, "hidden": hidden} | options
     )
+    model = LanguageModel(config, vocabulary_size=9, end_id=END, rngs=nnx.Rngs(0))
     model.bias[...] = jax.random.normal(jax.random.key(1), (9,))
     model.eval()
     return model
