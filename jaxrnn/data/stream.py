@@ -21,7 +21,7 @@ class StreamBatches:
       end_id: Token number of the end of a sequence.
       pad_id: Token number of the padding.
       batch_size: Rows.
-      window: Steps of a window.
+      window: Steps of a window; no window is longer than a row.
       seed: Seed of the shuffling.
       rows: The rows of every batch to build; those from `batch_size` on are filler. None: all.
     """
@@ -41,11 +41,11 @@ class StreamBatches:
         self._sequences = [np.append(ids, np.int32(end_id)) for ids in sequences]
         self._end_id = end_id
         self._pad_id = np.int32(pad_id)
-        self._window = window
         self._seed = seed
         self._rows = range(batch_size) if rows is None else rows
         self._num_targets = sum(map(len, self._sequences))
         self._row_length = -(-self._num_targets // batch_size)  # targets of a row
+        self._window = min(window, self._row_length)  # a longer one would be padding alone
 
     @property
     def num_batches(self) -> int:

@@ -148,7 +148,7 @@ def fuzz_folder(rng: random.Random) -> dict:
     """A run, half done or complete, of which one or two files are mutated."""
     task = rng.choice(TASKS)
     shutil.rmtree("half", ignore_errors=True)
-    shutil.copytree(rng.choice([f"kept-{task}", f"earlier-{task}"]), "half")
+    shutil.copytree(rng.choice([f"kept-{task}", f"complete-{task}"]), "half")
     changed = []
     for _ in range(rng.randint(1, 2)):
         paths = sorted(path for path in Path("half").rglob("*") if path.is_file() and not path.is_symlink())
@@ -185,17 +185,20 @@ def fingerprint(folder: str) -> str:
 
 
 def prepare() -> None:
-    """Data, for each application an earlier run that is complete, and one that was stopped half way."""
+    """Data, and for each application a run that is complete, one of which no byte may change, and a half-done one."""
     for task in TASKS:
         data = Path(f"data-{task}")
         data.mkdir()
         SETTINGS[task] = [*load_contract(task).write_data(data), *TINY]
-        for run_dir in (f"earlier-{task}", f"kept-{task}"):
-            result = run_command(train, [*SETTINGS[task], f"run_dir={run_dir}"])
-            assert result["status"] == 0, result
-        Path(f"kept-{task}/result.json").unlink()
-        newest = max(Path(f"kept-{task}/checkpoints/latest").iterdir(), key=lambda path: int(path.name))
-        shutil.rmtree(newest)
+        result = run_command(train, [*SETTINGS[task], "run_dir=half"])
+        assert result["status"] == 0, result
+        shutil.copytree("half", f"complete-{task}")  # these two are copied back to where their config says they are
+        shutil.copytree("half", f"earlier-{task}")
+        config = Path(f"earlier-{task}/config.toml")
+        config.write_text(config.read_text().replace('"half"', f'"earlier-{task}"'))
+        Path("half/result.json").unlink()
+        shutil.rmtree(max(Path("half/checkpoints/latest").iterdir(), key=lambda path: int(path.name)))
+        Path("half").rename(f"kept-{task}")
     records = [{"text": f"{'fine warm' if i % 2 else 'dull cold'} film {i}", "label": i % 2} for i in range(24)]
     Path("data-tables").mkdir()
     Path("data-tables/texts.jsonl").write_text("\n".join(map(json.dumps, records)))

@@ -69,7 +69,10 @@ REPORT = ["Types", "<td>person</td>", "<td>place</td>", "Confusions"]
 BAD_FILES = {
     "columns.conll": (b"Ada\tB-person\nvisits\n", r"columns.conll:2: expected at least 2 columns separated by tabs"),
     "empty.conll": (b"\n\n", r"empty.conll: expected sentences, found no tokens"),
-    "one_tag.conll": (b"".join(b"Ada\tO\n%d\tO\n\n" % i for i in range(20)), r"one_tag.conll.*two or more different tags, found O"),
+    "one_tag.conll": (
+        b"".join(b"Ada\tO\n%d\tO\n\n" % i for i in range(20)),
+        r"one_tag.conll.*two or more different tags, found O",
+    ),
     "damaged.conll.gz": (gzip.compress(b"Ada\tO\n" * 1000)[:-12], r"damaged.conll.gz: cannot be read"),
     "lengths.jsonl": (b'{"tokens": ["Ada"], "tags": []}\n', r"lengths.jsonl:1: expected a tag for each token, found 1"),
     "columns.jsonl": (b'{"tokens": ["Ada"]}\n', r"columns.jsonl:1: the column 'tags' is missing, found tokens; name"),
