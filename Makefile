@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= quickstart,dev
+EXTRAS ?= quickstart,tagging,dev
 
 bin := $(VENV)/bin
 installed := $(VENV)/.installed
