@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from jaxrnn import applications, evaluate, predict, report, train
+from jaxrnn.applications.tagging.data import TaggingAssets
 from jaxrnn.applications.tagging.predict import TaggedText, Token, tagged_page
 from jaxrnn.applications.tagging.report import count_confusions, count_tags
+from jaxrnn.data.text import Vocabulary
 from jaxrnn.errors import InputError
 
 PARTS = {"the": "DET", "a": "DET", "cat": "NOUN", "dog": "NOUN", "sees": "VERB", "hears": "VERB", ".": "PUNCT"}
@@ -60,13 +62,12 @@ def test_parts_of_speech_are_learnt(run_dir):
     assert last["accuracy"] == result["validation_accuracy"]
 
 
-def test_tags_that_training_has_not_seen_are_named_and_count_as_wrong(run_dir, tmp_path, capsys):
+def test_tags_that_training_has_not_seen_are_named_and_count_as_wrong(run_dir, tmp_path, capsys, log):
     path = tmp_path / "new.conll"
     path.write_text("the\tDET\ncat\tNOUN\nsees\tVERB\nwow\tINTJ\n\na\tARTICLE\ndog\tNOUN\n")
     assert evaluate.main([str(run_dir), "--data", str(path), "--json"]) == 0
-    output = capsys.readouterr()
-    assert "2 tags in test were never seen in training and count as wrong: INTJ (1), ARTICLE (1)" in output.err
-    measured = json.loads(output.out)
+    assert "2 tags in test were never seen in training and count as wrong: INTJ (1), ARTICLE (1)" in log.text
+    measured = json.loads(capsys.readouterr().out)
     assert measured["num_tokens"] == 6
     assert measured["accuracy"] == pytest.approx(4 / 6)
     assert 0 < measured["loss"] < 1  # of the four tags that the model knows
@@ -131,19 +132,14 @@ def test_the_report_has_a_row_for_each_tag(run_dir, tmp_path, capsys):
 def test_counts_of_tags_and_what_is_confused():
     true, predicted = [["A", "B"], ["A", "C"]], [["A", "A"], ["B", "A"]]
     np.testing.assert_array_equal(count_tags(true, predicted, ["A", "B", "C"]), [[2, 3, 1], [1, 1, 0], [1, 0, 0]])
-
-    class Plain:
-        has_spans = False
-
-    class Spans:
-        has_spans = True
-
+    empty = Vocabulary([])
+    plain, spans = (TaggingAssets(scheme, ("A", "O"), empty, empty) for scheme in ("plain", "BIO"))
     tokens = [["x", "y"], ["z", "y"]]
-    assert count_confusions(tokens, true, predicted, Plain) == [
+    assert count_confusions(tokens, true, predicted, plain) == [
         ("A", "B", 1, ["z"]), ("B", "A", 1, ["y"]), ("C", "A", 1, ["y"]),
     ]  # fmt: skip
     true, predicted = [["B-per", "E-per"], ["S-loc", "O"]], [["S-per", "O"], ["O", "O"]]
-    assert count_confusions(tokens, true, predicted, Spans) == [("loc", "O", 1, ["z"]), ("per", "O", 1, ["y"])]
+    assert count_confusions(tokens, true, predicted, spans) == [("loc", "O", 1, ["z"]), ("per", "O", 1, ["y"])]
 
 
 @pytest.mark.parametrize(
