@@ -221,15 +221,16 @@ def _number_tags(assets: TaggingAssets, sentences: Sequence[Sentence], name: str
         numbers.append(of_sentence)
         num_repaired += repaired
         unseen.update(tag for tag, number in zip(tags, of_sentence, strict=True) if number >= len(assets.tags))
+    num_tags = sum(map(len, numbers))
     if num_repaired:
         logger.warning(
-            "data: %d tags in %s contradict the scheme %s, such as I-X without a B-X before it, and were repaired",
-            *(num_repaired, name, assets.scheme),
+            "data: %d of %d tags in %s contradict the scheme %s, such as I-X without a B-X before it, and were repaired",
+            *(num_repaired, num_tags, name, assets.scheme),
         )
     if unseen:
         logger.warning(
-            "data: %d tags in %s were never seen in training and count as wrong: %s",
-            *(unseen.total(), name, ", ".join(f"{tag} ({count})" for tag, count in unseen.most_common(10))),
+            "data: %d of %d tags in %s were never seen in training and count as wrong: %s",
+            *(unseen.total(), num_tags, name, ", ".join(f"{tag} ({count})" for tag, count in unseen.most_common(10))),
         )
     return numbers
 

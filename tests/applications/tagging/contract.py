@@ -73,7 +73,7 @@ BAD_FILES = {
         b"".join(b"Ada\tO\n%d\tO\n\n" % i for i in range(20)),
         r"one_tag.conll.*two or more different tags, found O",
     ),
-    "damaged.conll.gz": (gzip.compress(b"Ada\tO\n" * 1000)[:-12], r"damaged.conll.gz: cannot be read"),
+    "damaged.conll.gz": (gzip.compress(b"Ada\tO\n" * 1000, mtime=0)[:-12], r"damaged.conll.gz: cannot be read"),
     "lengths.jsonl": (b'{"tokens": ["Ada"], "tags": []}\n', r"lengths.jsonl:1: expected a tag for each token, found 1"),
     "columns.jsonl": (b'{"tokens": ["Ada"]}\n', r"columns.jsonl:1: the column 'tags' is missing, found tokens; name"),
     "table.parquet": (b"PAR1", r"table.parquet: cannot be read as a parquet file"),

@@ -69,9 +69,12 @@ def test_tags_of_another_split_that_training_has_not_seen_are_named_and_repaired
     test = "Ada\tI-per\nin\tO\nParis\tB-city\nFrance\tI-city\n\nit\tX\n"
     data = prepare(make_config({"train.conll": NAMES, "dev.conll": NAMES, "test.conll": test}))
     assert (
-        "1 tags in test contradict the scheme BIO, such as I-X without a B-X before it, and were repaired" in log.text
+        "1 of 5 tags in test contradict the scheme BIO, such as I-X without a B-X before it, and were repaired"
+        in log.text
     )
-    assert "3 tags in test were never seen in training and count as wrong: B-city (1), I-city (1), X (1)" in log.text
+    assert (
+        "3 of 5 tags in test were never seen in training and count as wrong: B-city (1), I-city (1), X (1)" in log.text
+    )
     assert log.text.count("never seen") == 1
     assets = data.assets
     tags = [[assets.all_tags[number] for number in data.test[i]["tags"]] for i in range(2)]
@@ -90,7 +93,7 @@ def test_plain_tags_that_training_has_not_seen(make_config, log):
     data = prepare(make_config({"train.conll": train, "dev.conll": train, "test.conll": "oh\tINTJ\ncat\tNOUN\n"}))
     assert data.assets.all_tags == ("DET", "NOUN", UNSEEN)
     assert data.test[0]["tags"].tolist() == [2, 1]
-    assert "1 tags in test were never seen in training and count as wrong: INTJ (1)" in log.text
+    assert "1 of 2 tags in test were never seen in training and count as wrong: INTJ (1)" in log.text
     assert data.assets.types == ()
     assert data.assets.outside is None
 
