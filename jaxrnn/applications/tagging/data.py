@@ -224,7 +224,7 @@ def _number_tags(assets: TaggingAssets, sentences: Sequence[Sentence], name: str
     num_tags = sum(map(len, numbers))
     if num_repaired:
         logger.warning(
-            "data: %d of %d tags in %s contradict the scheme %s, such as I-X without a B-X before it, and were repaired",
+            "data: %d of %d tags in %s contradict the scheme %s, such as I-X without a B-X before, and were repaired",
             *(num_repaired, num_tags, name, assets.scheme),
         )
     if unseen:

@@ -69,8 +69,7 @@ def test_tags_of_another_split_that_training_has_not_seen_are_named_and_repaired
     test = "Ada\tI-per\nin\tO\nParis\tB-city\nFrance\tI-city\n\nit\tX\n"
     data = prepare(make_config({"train.conll": NAMES, "dev.conll": NAMES, "test.conll": test}))
     assert (
-        "1 of 5 tags in test contradict the scheme BIO, such as I-X without a B-X before it, and were repaired"
-        in log.text
+        "1 of 5 tags in test contradict the scheme BIO, such as I-X without a B-X before, and were repaired" in log.text
     )
     assert (
         "3 of 5 tags in test were never seen in training and count as wrong: B-city (1), I-city (1), X (1)" in log.text
