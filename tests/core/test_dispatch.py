@@ -190,16 +190,25 @@ def test_names():
     refused(f"backend: expected None or one of {known}, got 'fast'", *call, backend="fast")
 
 
+def of_the_core(by_name):
+    """Without the candidates, which other tests of the same process may have registered."""
+    return {
+        name: value for name, value in by_name.items() if name in ("cudnn", "trimmed_scan", "fused_scan", "reference")
+    }
+
+
 def test_resolve_backend_says_why_and_why_not_the_others():
     found = core.resolve_backend(core.lstm_cell(), jax.ShapeDtypeStruct(X.shape, "float32"), PARAMS)
     assert found.name == "fused_scan"
-    assert found.others == {
+    assert of_the_core(found.others) == {
         "cudnn": "needs an NVIDIA GPU, and this call runs on cpu",
         "trimmed_scan": "can serve, and gains nothing without lengths: by name only",
         "reference": "can serve, and is slower",
     }
     description = BACKENDS["fused_scan"].description
-    assert str(found).splitlines()[:2] == [f"fused_scan: chosen: {description}", f"cudnn: {found.others['cudnn']}"]
+    lines = str(found).splitlines()
+    assert lines[0] == f"fused_scan: chosen: {description}"
+    assert f"cudnn: {found.others['cudnn']}" in lines
     named = core.resolve_backend(core.lstm_cell(), X, PARAMS, backend="reference", reverse=True)
     assert named[:2] == ("reference", f"asked for: {BACKENDS['reference'].description}")
     assert named.others["fused_scan"] == "can serve, and reference was asked for"
@@ -216,7 +225,7 @@ def test_a_backend_that_cannot_serve_says_why():
 
 
 def test_backends_lists_what_this_machine_has():
-    assert core.backends() == {
+    assert of_the_core(core.backends()) == {
         "cudnn": "needs an NVIDIA GPU, and JAX runs on cpu",
         "trimmed_scan": None,
         "fused_scan": None,
