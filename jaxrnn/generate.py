@@ -18,13 +18,13 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="folder of a training run")
     parser.add_argument("prompt", metavar="PROMPT", nargs="?", default="", help="beginning; default: none")
-    own = applications.add_own_arguments(parser, arguments, "generate")
+    applications.add_own_arguments(parser, arguments, "generate")
     options = parser.parse_intermixed_args(arguments)
 
     logging.getLogger("jaxrnn").setLevel(logging.WARNING)
     trained = applications.load(options.run_dir)
     prompt = os.fsencode(options.prompt).decode("utf-8", "replace")
-    own_options = {name: getattr(options, name) for name in own}
+    own_options = {name: value for name, value in vars(options).items() if name not in ("run_dir", "prompt")}
     for piece in trained.application.generate(trained, prompt, **own_options):
         print(piece, end="", flush=True)
     print()

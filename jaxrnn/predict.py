@@ -14,6 +14,8 @@ from jaxrnn.config import ArgumentParser, run
 from jaxrnn.errors import InputError
 from jaxrnn.files import replacing
 
+GENERIC = ("run_dir", "inputs", "json", "html")  # arguments that are not an application's own
+
 
 def main(arguments: Sequence[str]) -> int:
     """Prints an answer for each input; returns the exit status."""
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help="inputs; default: one a line from standard input")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each input")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write the answers as a page of HTML instead")
-    own = applications.add_own_arguments(parser, arguments, "predict")
+    applications.add_own_arguments(parser, arguments, "predict")
     options = parser.parse_intermixed_args(arguments)
     if options.json and options.html:
         raise InputError("--html: expected without --json")
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     inputs = [os.fsencode(text).decode("utf-8", "replace") for text in options.inputs] or read_lines()
     if not inputs:
         return 0
-    own_options = {name: getattr(options, name) for name in own}
+    own_options = {name: value for name, value in vars(options).items() if name not in GENERIC}
     if options.html:
         page = trained.application.page(trained, inputs, **own_options)
         with replacing(options.html) as temporary:

@@ -10,7 +10,7 @@ from jaxrnn import applications
 from jaxrnn.applications import Trained
 from jaxrnn.config import ArgumentParser, RunConfig, run
 from jaxrnn.errors import InputError
-from jaxrnn.training import RunFolder, Sums, format_duration
+from jaxrnn.training import RunFolder, Sums, Task, format_duration
 from jaxrnn.views import Curve, Report, Section, report_page
 
 CLOSE = 1e-3  # relative distance of a loss from the recorded one that another machine's rounding explains
@@ -50,13 +50,14 @@ def main(arguments: Sequence[str]) -> int:
         trained = applications.load(folder.path)
         sums, sections = _answers(trained, options.data, options.split)
     application = applications.get(config.task)
-    metrics = application.task(config, trained.assets).metrics if trained else {}
+    task = application.task(config, trained.assets) if trained else None
+    metrics = task.metrics if task else {}
     report = Report(
         name=folder.path.resolve().name,
         model=application.describe(config),
-        notes=_notes(records, result, sums, options.split, trained),
-        figures=_figures(trained, sums, options.split),
-        facts=_facts(config, result, sums, options.split, trained, folder),
+        notes=_notes(records, result, sums, options.split, task, trained),
+        figures=_figures(task, sums, options.split),
+        facts=_facts(config, result, sums, options.split, task, trained, folder),
         records=records,
         curves=[Curve(name, metric.unit, metric.log_scale) for name, metric in metrics.items()] or [Curve("loss")],
         best_step=trained.best_step if trained else None,
@@ -88,6 +89,7 @@ def _notes(
     result: Mapping[str, Any] | None,
     sums: Sums | None,
     split: str,
+    task: Task | None,
     trained: Trained | None,
 ) -> list[str]:
     """What the reader should know before the numbers."""
@@ -97,10 +99,9 @@ def _notes(
         notes.append(
             f"This run is not complete: it has reached step {reached:,}, and everything here may still change."
         )
-    if trained is None or sums is None:
+    if task is None or trained is None or sums is None:
         notes.append("There is no checkpoint yet: the first comes with the first validation.")
         return notes
-    task = trained.application.task(trained.config, trained.assets)
     here = task.metrics["loss"].of(sums)
     at_best = [each for each in records if (each["split"], each["step"]) == ("validation", trained.best_step)]
     recorded = [each["loss"] for each in at_best]
@@ -116,11 +117,10 @@ def _notes(
     return notes
 
 
-def _figures(trained: Trained | None, sums: Sums | None, split: str) -> list[tuple[str, str]]:
+def _figures(task: Task | None, sums: Sums | None, split: str) -> list[tuple[str, str]]:
     """The metrics of the split, in large type."""
-    if trained is None or sums is None:
+    if task is None or sums is None:
         return []
-    task = trained.application.task(trained.config, trained.assets)
     values = task.measure(sums)
     units = {name: f", {task.metrics[name].unit}" if task.metrics[name].unit == "nats" else "" for name in values}
     figures = [(task.metrics[name].show(value), f"{split} {name}{units[name]}") for name, value in values.items()]
@@ -132,13 +132,13 @@ def _facts(
     result: Mapping[str, Any] | None,
     sums: Sums | None,
     split: str,
+    task: Task | None,
     trained: Trained | None,
     folder: RunFolder,
 ) -> list[tuple[str, str]]:
     """What was run, on what, for how long."""
     facts = [("Task", config.task), ("Data", config.data.source)]
-    if trained is not None and sums is not None:
-        task = trained.application.task(config, trained.assets)
+    if task is not None and trained is not None and sums is not None:
         facts += [
             ("Split", f"{split}, {sums['count']:,} {task.unit}"),
             ("Checkpoint", f"step {trained.best_step:,}, the best validation {task.select}"),

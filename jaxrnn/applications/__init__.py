@@ -73,7 +73,7 @@ def application_of(run_dir: Path) -> Application[Any, Any]:
 
 def add_own_arguments(
     parser: ArgumentParser, arguments: Sequence[str], command: Literal["predict", "generate"]
-) -> list[str]:
+) -> None:
     """Adds to a command's parser what the application of the run has of its own.
 
     Args:
@@ -81,21 +81,17 @@ def add_own_arguments(
       arguments: The command's words. The folder of a run among them decides the application.
       command: Which of the application's arguments are added.
 
-    Returns:
-      The names under which the parser keeps their values.
-
     Raises:
       InputError: No argument is the folder of a run.
     """
     words = [word for word in arguments if not word.startswith("-")]
     run_dir = next((word for word in words if (Path(word) / "config.toml").is_file()), words[0] if words else None)
     if run_dir is None:
-        return []
+        return
     application = application_of(Path(run_dir))
     group = parser.add_argument_group(f"arguments of {run_dir}")
     add = {"predict": application.add_predict_arguments, "generate": application.add_generate_arguments}[command]
     add(group)
-    return [action.dest for action in group._group_actions]
 
 
 def load(run_dir: str | Path) -> Trained:

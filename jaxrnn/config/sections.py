@@ -7,7 +7,7 @@ as the size of its vocabulary, is a result and not a setting.
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
-from typing import Literal
+from typing import Any, Literal
 
 from jaxrnn.config.schema import (
     COUNT,
@@ -160,6 +160,16 @@ class RunConfig:
     def split_seed(self) -> int:
         """The seed of the split and of the examples that are kept; all seeds of a run share it."""
         return self.seed if self.data.split_seed is None else self.data.split_seed
+
+    @property
+    def split_options(self) -> dict[str, Any]:
+        """The arguments of `jaxrnn.data.complete_splits`."""
+        return {
+            "validation_fraction": self.data.validation_fraction,
+            "test_fraction": self.data.test_fraction,
+            "seed": self.split_seed,
+            "max_train_examples": self.data.max_train_examples,
+        }
 
 
 @cache

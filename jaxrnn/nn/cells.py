@@ -16,7 +16,8 @@ from jaxrnn import core
 from jaxrnn.core import Initializers, InitName
 from jaxrnn.nn.arguments import as_rngs, full_signature, refuse_unknown
 
-MATRICES = ("w_x", "w_h", "w_p")
+MATRICES = ("w_x", "w_h", "w_p")  # of products
+BY_HIDDEN_UNITS = ("w_x", "w_h", "b", "b_h", "b_hn")  # their last axis is the hidden units
 N_GATE = 2  # of the GRU's r, z, n
 
 
@@ -128,6 +129,16 @@ class RecurrentCell(nnx.Module):
     def weights(self) -> dict[str, nnx.Param]:
         """The parameters by name."""
         return {name: getattr(self, name) for name in self.weight_names}
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The names of the weights that are matrices of products."""
+        return tuple(name for name in self.weight_names if name in MATRICES)
+
+    @property
+    def by_hidden_units(self) -> tuple[str, ...]:
+        """The names of the weights whose last axis is the hidden units."""
+        return tuple(name for name in self.weight_names if name in BY_HIDDEN_UNITS)
 
     @property
     def params(self) -> Any:

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 from flax import nnx
 from jax import Array
 
-from jaxrnn import nn
-
 Parameters = dict[str, Array]
 
 
@@ -61,24 +59,22 @@ def split_model(model: nnx.Module) -> SplitModel:
 
 
 def _kinds(model: nnx.Module) -> dict[str, Kind]:
-    """What each module says of its own parameters; what no module speaks for is neither divided nor decayed."""
+    """What each module says of its own parameters; what no module speaks for is neither divided nor decayed.
+
+    Flax's own modules are known here. Any other, such as a recurrent cell, lists names in the attributes `matrices` and
+    `by_hidden_units`.
+    """
     kinds: dict[str, Kind] = {}
     for path, module in nnx.iter_modules(model):
         if isinstance(module, nnx.Embed):
             kinds[_name((*path, "embedding"))] = Kind(is_embedding=True)
         elif isinstance(module, nnx.Linear | nnx.LinearGeneral | nnx.Conv | nnx.Einsum):
             kinds[_name((*path, "kernel"))] = Kind(is_matrix=True)
-        elif isinstance(module, nn.RecurrentCell):
-            for name in module.weight_names:
-                kinds[_name((*path, name))] = Kind(is_matrix=name in MATRICES, hidden_axis=name in BY_HIDDEN_UNITS)
         else:
-            for name in getattr(module, "matrices", ()):  # a module of an application may name its own
-                kinds[_name((*path, name))] = Kind(is_matrix=True)
+            matrices, by_units = (getattr(module, name, ()) for name in ("matrices", "by_hidden_units"))
+            for name in {*matrices, *by_units}:
+                kinds[_name((*path, name))] = Kind(is_matrix=name in matrices, hidden_axis=name in by_units)
     return kinds
-
-
-MATRICES = ("w_x", "w_h", "w_p")  # the products of a recurrent cell
-BY_HIDDEN_UNITS = ("w_x", "w_h", "b", "b_h", "b_hn")  # a cell's parameters whose last axis is the hidden units
 
 
 def _name(path: tuple[Any, ...]) -> str:

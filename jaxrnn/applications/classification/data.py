@@ -197,13 +197,7 @@ def readable(config: ClassificationConfig, texts: Sequence[str]) -> list[str]:
 
 def load_texts(config: ClassificationConfig) -> Corpus:
     """The texts and labels of all splits."""
-    return load_corpus(
-        config.data.source,
-        validation_fraction=config.data.validation_fraction,
-        test_fraction=config.data.test_fraction,
-        seed=config.split_seed,
-        max_train_examples=config.data.max_train_examples,
-    )
+    return load_corpus(config.data.source, **config.split_options)
 
 
 def _tokenize(

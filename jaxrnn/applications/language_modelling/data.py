@@ -118,19 +118,13 @@ def stream_batches(
     )
     logger.info(
         "stream: %d windows of %d x %d tokens in each epoch; vocabulary: %s tokens",
-        batches.num_batches, batch_size, config.data.window, f"{len(assets.vocabulary):,}",
+        batches.num_batches, batch_size, batches.shapes[0][1] - 1, f"{len(assets.vocabulary):,}",
     )  # fmt: skip
     return batches
 
 
 def _load(config: LanguageModellingConfig) -> Corpus:
-    return load_unlabelled(
-        config.data.source,
-        validation_fraction=config.data.validation_fraction,
-        test_fraction=config.data.test_fraction,
-        seed=config.split_seed,
-        max_train_examples=config.data.max_train_examples,
-    )
+    return load_unlabelled(config.data.source, **config.split_options)
 
 
 def _words(

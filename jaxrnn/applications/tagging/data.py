@@ -240,13 +240,7 @@ def _load_splits(config: TaggingConfig) -> dict[str, Sentences]:
     splits = read_splits(config.data, source)
     if "train" not in splits:
         raise InputError(f"data.source {source!r}: has no train split, only {', '.join(splits)}; add one")
-    return complete_splits(
-        splits,
-        validation_fraction=config.data.validation_fraction,
-        test_fraction=config.data.test_fraction,
-        seed=config.split_seed,
-        max_train_examples=config.data.max_train_examples,
-    )
+    return complete_splits(splits, **config.split_options)
 
 
 def _types_of(tags: Iterable[str]) -> list[str]:
