@@ -52,7 +52,7 @@ class Tagger(nnx.Module):
         init = nnx.initializers.normal(0.1)
         self.words = (
             nnx.Embed(num_words, config.word_features, embedding_init=init, rngs=rngs)
-            if (config.word_features)
+            if config.word_features
             else None
         )
         self.vectors = None if vectors is None else nnx.Variable(jnp.asarray(vectors))
