@@ -23,7 +23,7 @@ $(installed): pyproject.toml constraints.txt
 train: setup  ## The quickstart: trains on BBC news, five classes, in about a minute
 	$(bin)/python -m jaxrnn.train configs/quickstart.toml
 
-test: setup  ## The tests, in about 13 minutes on 2 cores
+test: setup  ## The tests, in 10 minutes on 2 cores
 	$(bin)/python -m pytest
 
 test-all: setup  ## The slow tests too
