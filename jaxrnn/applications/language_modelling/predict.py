@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jaxrnn.applications.base import Trained
 from jaxrnn.applications.language_modelling.data import encode_texts
 
@@ -38,6 +40,10 @@ class TextScore(NamedTuple):
 
 def score_texts(trained: Trained, texts: Sequence[str]) -> Iterator[TextScore]:
     """The scores of texts, in their order."""
-    outputs = trained.evaluate(encode_texts(trained.config, trained.assets, texts)).outputs
+    yield from scores_of(texts, trained.evaluate(encode_texts(trained.config, trained.assets, texts)).outputs)
+
+
+def scores_of(texts: Sequence[str], outputs: Sequence[np.ndarray]) -> Iterator[TextScore]:
+    """The scores of texts from the log-probabilities of their words, which an evaluation returns."""
     for text, log_p in zip(texts, outputs, strict=True):
-        yield TextScore(text, len(log_p), -float(log_p.mean(dtype="float64")))
+        yield TextScore(text, len(log_p), -float(log_p.mean(dtype=np.float64)))

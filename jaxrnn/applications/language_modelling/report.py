@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from jaxrnn.applications.base import Trained
 from jaxrnn.applications.language_modelling.data import LanguageAssets, TextExamples
 from jaxrnn.applications.language_modelling.generate import write_text
-from jaxrnn.applications.language_modelling.predict import TextScore
+from jaxrnn.applications.language_modelling.predict import scores_of
 from jaxrnn.data.text import Vocabulary
 from jaxrnn.training import Evaluation
 from jaxrnn.views import Section, draw_chart, render
@@ -29,10 +29,7 @@ def make_sections(trained: Trained, examples: TextExamples, evaluation: Evaluati
       evaluation: Its outputs: the log-probabilities of each text's words.
     """
     package = "jaxrnn.applications.language_modelling"
-    scores = [
-        TextScore(_beginning(text), len(log_p), -float(log_p.mean(dtype=np.float64)))
-        for text, log_p in zip(examples.texts, evaluation.outputs, strict=True)
-    ]
+    scores = scores_of(list(map(_beginning, examples.texts)), evaluation.outputs)
     by_loss = sorted(scores, key=lambda score: score.loss)
     losses = -np.concatenate(evaluation.outputs).astype(np.float64)
     targets = np.concatenate([tokens[1:] for tokens in examples.tokens])

@@ -51,9 +51,7 @@ class Tagger(nnx.Module):
         num_tags = len(legal.first)
         init = nnx.initializers.normal(0.1)
         self.words = (
-            nnx.Embed(num_words, config.word_features, embedding_init=init, rngs=rngs)
-            if config.word_features
-            else None
+            nnx.Embed(num_words, config.word_features, embedding_init=init, rngs=rngs) if config.word_features else None
         )
         self.vectors = None if vectors is None else nnx.Variable(jnp.asarray(vectors))
         self.unknown_vector = None if vectors is None else nnx.Param(jnp.zeros(vectors.shape[1]))
