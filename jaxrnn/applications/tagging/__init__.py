@@ -36,6 +36,7 @@ class Tagging(Application[TaggingConfig, TaggingAssets]):
         return Tagger(
             config.model,
             num_words=len(assets.words),
+            num_shapes=len(assets.shapes),
             num_characters=len(assets.characters),
             vectors=None if assets.vectors is None else assets.vectors.matrix,
             legal=assets.legal,

@@ -24,7 +24,9 @@ class TaggingDataConfig(DataConfig):
         "Column of the tags: a number from 1, or a name in CoNLL-U and tables; none is the last, upos and tags",
         TEXT,
     )
-    min_count: int = option(2, "Occurrences that a training word needs for a trained vector of its own", COUNT)
+    min_count: int = option(
+        2, "Occurrences that a training word, or a shape, needs for a trained vector of its own", COUNT
+    )
     max_characters: int = option(
         20, "Characters that are read of a word; a longer one is read without its middle", COUNT
     )
@@ -47,11 +49,14 @@ class TaggingModelConfig(ModelConfig):
 
     hidden: int = option(128, "Hidden units in each direction of each layer", COUNT)
     word_features: int = option(64, "Features of a word's trained vector; 0 trains none", NOT_NEGATIVE_COUNT)
+    shape_features: int = option(
+        16, "Features of the trained vector of a word's shape, such as Xxx of Ada; 0 trains none", NOT_NEGATIVE_COUNT
+    )
     character_features: int = option(32, "Features of a character's vector", COUNT)
     character_hidden: int = option(
         32, "Hidden units in each direction of the layer that reads a word's characters", COUNT
     )
-    word_dropout_rate: float = option(0.0, "Share of words of which training reads the characters alone", RATE)
+    word_dropout_rate: float = option(0.0, "Share of words of which training reads shape and characters alone", RATE)
     decoder: Literal["softmax", "crf"] = option(
         "crf", "How tags are scored: each by itself, or by a conditional random field"
     )

@@ -14,7 +14,7 @@ import numpy as np
 from jaxrnn.applications.base import Prepared
 from jaxrnn.applications.tagging.config import TaggingConfig
 from jaxrnn.applications.tagging.conll import Sentence
-from jaxrnn.applications.tagging.features import Encoder, WordVectors
+from jaxrnn.applications.tagging.features import Encoder, WordVectors, shape
 from jaxrnn.applications.tagging.schemes import (
     OUTSIDE,
     PREFIXES,
@@ -47,6 +47,7 @@ class TaggingAssets:
       tags: The model's tags, in the order of their numbers. Where there are spans, O and all tags of BIOES for each
         type that occurs.
       words: The lower-cased words that have trained vectors.
+      shapes: The words' shapes that have trained vectors; see `features.shape`.
       characters: The characters that have trained vectors.
       vectors: The pretrained vectors; None where there are none.
     """
@@ -54,6 +55,7 @@ class TaggingAssets:
     scheme: SchemeName
     tags: tuple[str, ...]
     words: Vocabulary
+    shapes: Vocabulary
     characters: Vocabulary
     vectors: WordVectors | None = None
 
@@ -110,11 +112,12 @@ class TaggingAssets:
         return {tag: number for number, tag in enumerate(self.all_tags)}
 
     def save(self, folder: Path) -> None:
-        """Writes tags.json, vocabulary.txt and characters.txt, and where there are vectors theirs."""
+        """Writes tags.json, vocabulary.txt, shapes.txt and characters.txt, and where there are vectors theirs."""
         with replacing(folder / "tags.json") as temporary:
             content = {"scheme": self.scheme, "tags": self.tags}
             temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         self.words.save(folder / "vocabulary.txt")
+        self.shapes.save(folder / "shapes.txt")
         self.characters.save(folder / "characters.txt")
         if self.vectors is not None:
             self.vectors.save(folder)
@@ -123,8 +126,9 @@ class TaggingAssets:
     def load(cls, folder: Path) -> "TaggingAssets":
         """Reads what `save` wrote; InputError if a file is missing or damaged."""
         scheme, tags = _load_tags(folder / "tags.json")
-        words, characters = (Vocabulary.load(folder / name) for name in ("vocabulary.txt", "characters.txt"))
-        return cls(scheme, tags, words, characters, WordVectors.load(folder) if WordVectors.is_in(folder) else None)
+        names = ("vocabulary.txt", "shapes.txt", "characters.txt")
+        vocabularies = (Vocabulary.load(folder / name) for name in names)
+        return cls(scheme, tags, *vocabularies, WordVectors.load(folder) if WordVectors.is_in(folder) else None)
 
 
 class TaggedExamples(Columns):
@@ -162,6 +166,11 @@ def prepare(config: TaggingConfig) -> Prepared[TaggingAssets]:
             max_size=None if config.model.word_features else 0,
             min_count=config.data.min_count,
         ),
+        shapes=Vocabulary.build(
+            [[shape(token) for token in sentence] for sentence in tokens],
+            max_size=None if config.model.shape_features else 0,
+            min_count=config.data.min_count,
+        ),
         characters=Vocabulary.build([token for sentence in tokens for token in sentence], max_size=None),
         vectors=None
         if vectors.path is None
@@ -195,13 +204,14 @@ def encode(config: TaggingConfig, assets: TaggingAssets, sentences: Sequence[Sen
       name: What they are, for messages.
 
     Returns:
-      Examples with the columns "words", "characters", "tags" and, if the model has pretrained vectors, "vectors"; see
-      `Encoder` and `TaggingAssets.number`.
+      Examples with the columns "words", "shapes", "characters", "tags" and, if the model has pretrained vectors,
+      "vectors"; see `Encoder` and `TaggingAssets.number`.
     """
-    encoder = Encoder(assets.words, assets.characters, assets.vectors, config.data.max_characters)
+    encoder = Encoder(assets.words, assets.shapes, assets.characters, assets.vectors, config.data.max_characters)
     encoded = [encoder(sentence.tokens) for sentence in sentences]
     columns: dict[str, Column] = {
         "words": Ragged([each.words for each in encoded], Vocabulary.pad_id),
+        "shapes": Ragged([each.shapes for each in encoded], Vocabulary.pad_id),
         "characters": Ragged([each.characters for each in encoded], Vocabulary.pad_id),
         "tags": Ragged(_number_tags(assets, sentences, name)),
     }

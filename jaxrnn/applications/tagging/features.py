@@ -1,4 +1,4 @@
-"""What a model reads of words: their numbers, their pretrained vectors, and their characters."""
+"""What a model reads of words: their numbers, shapes, characters and pretrained vectors."""
 
 import html
 import re
@@ -32,6 +32,18 @@ def spellings(word: str) -> Iterator[str]:
         yield lower[1:]
     yield re.sub(r"(.)\1{2,}", r"\1\1", lower)  # letters that were repeated for emphasis
     yield re.sub(r"(.)\1+", r"\1", lower)
+
+
+def shape(word: str) -> str:
+    """A word's shape: X for an upper-case letter, x for another letter, d for a digit; of a run, the first two.
+
+    All else stays as it is.
+
+    >>> [shape(word) for word in ("I", "Ada", "NASA", "iPhone5", "@ada_l", "2026-11-28")]
+    ['X', 'Xxx', 'XX', 'xXxxd', '@xx_x', 'dd-dd-dd']
+    """
+    kinds = ("d" if c.isdigit() else "X" if c.isupper() else "x" if c.isalpha() else c for c in word)
+    return re.sub(r"(.)\1{2,}", r"\1\1", "".join(kinds), flags=re.DOTALL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +110,13 @@ class Encoded(NamedTuple):
 
     Attributes:
       words: Numbers of the words, lower-cased, int32 `[num_words]`.
+      shapes: Numbers of the words' shapes, int32 `[num_words]`.
       characters: Numbers of each word's characters, int32 `[num_words, max_characters]`, padded at the end.
       vectors: Rows of the words' pretrained vectors, int32 `[num_words]`; None where there are none.
     """
 
     words: np.ndarray
+    shapes: np.ndarray
     characters: np.ndarray
     vectors: np.ndarray | None
 
@@ -113,12 +127,14 @@ class Encoder:
 
     Attributes:
       words: The lower-cased words that have trained vectors.
+      shapes: The shapes that have trained vectors.
       characters: The characters that have trained vectors.
       vectors: The pretrained vectors; None where there are none.
       max_characters: Characters that are read of a word.
     """
 
     words: Vocabulary
+    shapes: Vocabulary
     characters: Vocabulary
     vectors: WordVectors | None
     max_characters: int
@@ -131,6 +147,7 @@ class Encoder:
             row[: len(numbers)] = numbers
         return Encoded(
             words=self.words.encode([token.lower() for token in tokens]),
+            shapes=self.shapes.encode([shape(token) for token in tokens]),
             characters=characters,
             vectors=None if self.vectors is None else self.vectors.rows(tokens),
         )

@@ -21,13 +21,14 @@ class Tagger(nnx.Module):
     """Scores the tags of sentences, and finds the best legal sequences of them.
 
     A word is read as its trained vector, its pretrained vector, which stays as it is, and the two final states of a
-    bidirectional layer over its characters, side by side (Lample et al. 2016, arXiv:1603.01360, section 4). While
-    training (`model.train()`), dropout acts on these, between the layers and on the last layer's outputs, and word
-    dropout leaves of some words nothing but their characters.
+    bidirectional layer over its characters, side by side (Lample et al. 2016, arXiv:1603.01360, section 4), and beside
+    these the trained vector of its shape. While training (`model.train()`), dropout acts on all, between the layers and
+    on the last layer's outputs, and word dropout leaves of some words nothing but their shape and characters.
 
     Args:
       config: The sizes and kinds of all parts, the section [model] of a run's config.
       num_words: Rows of the trained vectors of words.
+      num_shapes: Rows of the vectors of shapes.
       num_characters: Rows of the vectors of characters.
       vectors: The pretrained vectors `[rows, features]`; None: there are none.
       legal: Which of the tags may follow each other.
@@ -42,6 +43,7 @@ class Tagger(nnx.Module):
         config: TaggingModelConfig,
         *,
         num_words: int,
+        num_shapes: int,
         num_characters: int,
         vectors: np.ndarray | None,
         legal: Legal,
@@ -52,6 +54,11 @@ class Tagger(nnx.Module):
         init = nnx.initializers.normal(0.1)
         self.words = (
             nnx.Embed(num_words, config.word_features, embedding_init=init, rngs=rngs) if config.word_features else None
+        )
+        self.shapes = (
+            nnx.Embed(num_shapes, config.shape_features, embedding_init=init, rngs=rngs)
+            if config.shape_features
+            else None
         )
         self.vectors = None if vectors is None else nnx.Variable(jnp.asarray(vectors))
         self.unknown_vector = None if vectors is None else nnx.Param(jnp.zeros(vectors.shape[1]))
@@ -67,7 +74,12 @@ class Tagger(nnx.Module):
             backend="trimmed_scan" if jax.default_backend() == "cpu" and jax.device_count() == 1 else None,
             rngs=rngs,
         )
-        width = config.word_features + (0 if vectors is None else vectors.shape[1]) + self.character_layer.out_features
+        width = (
+            config.word_features
+            + config.shape_features
+            + (0 if vectors is None else vectors.shape[1])
+            + self.character_layer.out_features
+        )
         self.input_dropout = nnx.Dropout(config.dropout_rate)
         self.layer = recurrent_layer(
             config,
@@ -92,6 +104,7 @@ class Tagger(nnx.Module):
         self,
         words: AnyArray,
         lengths: AnyArray,
+        shapes: AnyArray,
         characters: AnyArray,
         vectors: AnyArray | None = None,
         *,
@@ -102,17 +115,24 @@ class Tagger(nnx.Module):
         Args:
           words: Numbers of the words, `[batch, time]`.
           lengths: Words of each sentence, `[batch]`; 0 is allowed.
+          shapes: Numbers of the words' shapes, `[batch, time]`.
           characters: Numbers of the words' characters, `[batch, time, characters]`; `Vocabulary.pad_id` after the last.
           vectors: Rows of the pretrained vectors, `[batch, time]`; needed where there are any.
           rngs: Random streams for dropout; needed while training.
         """
-        inputs = self.input_dropout(self.embed(words, characters, vectors, rngs=rngs), rngs=rngs)
+        inputs = self.input_dropout(self.embed(words, shapes, characters, vectors, rngs=rngs), rngs=rngs)
         y, _ = self.layer(inputs.swapaxes(0, 1), lengths=lengths, rngs=rngs)
         scores = self.head(self.output_dropout(y.swapaxes(0, 1), rngs=rngs))
         return scores if self.has_crf else jax.nn.log_softmax(scores)
 
     def embed(
-        self, words: AnyArray, characters: AnyArray, vectors: AnyArray | None, *, rngs: nnx.Rngs | None = None
+        self,
+        words: AnyArray,
+        shapes: AnyArray,
+        characters: AnyArray,
+        vectors: AnyArray | None,
+        *,
+        rngs: nnx.Rngs | None = None,
     ) -> Array:
         """What the layers read of each word, `[batch, time, features]`; arguments as of a call."""
         words, characters = jnp.asarray(words), jnp.asarray(characters)
@@ -122,6 +142,8 @@ class Tagger(nnx.Module):
         parts = [self._encode_characters(characters)]
         if self.words is not None:
             parts.append(self.words(jnp.where(hidden, Vocabulary.unknown_id, words)))
+        if self.shapes is not None:
+            parts.append(self.shapes(jnp.asarray(shapes)))
         if self.vectors is not None and self.unknown_vector is not None:
             if vectors is None:
                 raise ValueError("vectors: expected rows of the pretrained vectors, got None")

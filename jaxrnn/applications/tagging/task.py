@@ -63,7 +63,7 @@ def tagging(assets: TaggingAssets) -> Task:
 def _scores(network: Tagger, arrays: Mapping[str, Any], rngs: nnx.Rngs | None = None) -> Array:
     words, lengths = arrays["words"]
     vectors = arrays["vectors"].values if "vectors" in arrays else None
-    return network(words, lengths, arrays["characters"].values, vectors, rngs=rngs)
+    return network(words, lengths, arrays["shapes"].values, arrays["characters"].values, vectors, rngs=rngs)
 
 
 def _losses(network: Tagger, tag_scores: Array, arrays: Mapping[str, Any]) -> Sums:

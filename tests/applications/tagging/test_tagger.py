@@ -14,7 +14,7 @@ from jaxrnn.data.text import Vocabulary
 
 TAGS = ("O", *(f"{prefix}-{name}" for prefix in "BIES" for name in "XY"))
 LEGAL = legal_transitions(TAGS, "BIOES")
-SIZES = {"hidden": 4, "word_features": 3, "character_features": 2, "character_hidden": 3}
+SIZES = {"hidden": 4, "word_features": 3, "shape_features": 2, "character_features": 2, "character_hidden": 3}
 TABLE = np.random.default_rng(1).normal(size=(5, 2)).astype(np.float32)
 LENGTHS = np.array([4, 2, 0])
 UNKNOWN, PAD = Vocabulary.unknown_id, Vocabulary.pad_id
@@ -22,19 +22,19 @@ UNKNOWN, PAD = Vocabulary.unknown_id, Vocabulary.pad_id
 
 def make(*, vectors=TABLE, **settings):
     model = Tagger(
-        TaggingModelConfig(**SIZES | settings), num_words=6, num_characters=7, vectors=vectors, legal=LEGAL, outside=0,
-        rngs=nnx.Rngs(0),
+        TaggingModelConfig(**SIZES | settings), num_words=6, num_shapes=5, num_characters=7, vectors=vectors,
+        legal=LEGAL, outside=0, rngs=nnx.Rngs(0),
     )  # fmt: skip
     model.eval()
     return model
 
 
 def make_batch(rng, time=4):
-    """Words, lengths, characters and rows of vectors, with random numbers in the padding."""
+    """Words, lengths, shapes, characters and rows of vectors, with random numbers in the padding."""
     characters = rng.integers(2, 7, (3, time, 5))
     characters[np.arange(5) >= rng.integers(1, 6, (3, time, 1))] = PAD
-    words, vectors = rng.integers(0, 6, (3, time)), rng.integers(0, 5, (3, time))
-    return {"words": words, "lengths": LENGTHS, "characters": characters, "vectors": vectors}
+    words, shapes, vectors = rng.integers(0, 6, (3, time)), rng.integers(0, 5, (3, time)), rng.integers(0, 5, (3, time))
+    return {"words": words, "lengths": LENGTHS, "shapes": shapes, "characters": characters, "vectors": vectors}
 
 
 @pytest.mark.parametrize("settings", [{"decoder": "crf"}, {"decoder": "softmax", "cell": "gru", "num_layers": 2}])
@@ -44,7 +44,7 @@ def test_padding_changes_nothing(rng, settings):
     tags = rng.integers(0, len(TAGS), (3, 4))
     longer = make_batch(rng, 6)
     valid = np.arange(4) < LENGTHS[:, None]
-    for name in ("words", "characters", "vectors"):
+    for name in ("words", "shapes", "characters", "vectors"):
         longer[name][:, :4][valid] = batch[name][valid]
     scores, longer_scores = model(**batch), model(**longer)
     np.testing.assert_allclose(longer_scores[:, :4][valid], scores[valid], rtol=1e-5, atol=1e-6)
@@ -63,7 +63,7 @@ def test_padding_changes_nothing(rng, settings):
 def test_a_word_is_read_as_its_vectors_and_the_states_over_its_characters(rng):
     model = make()
     batch = make_batch(rng)
-    inputs = model.embed(batch["words"], batch["characters"], batch["vectors"])
+    inputs = model.embed(batch["words"], batch["shapes"], batch["characters"], batch["vectors"])
     for row, place in ((0, 0), (0, 3), (1, 1)):
         characters = batch["characters"][row, place]
         embedded = model.characters(characters[characters != PAD])[:, None]  # [time, 1, features]
@@ -72,6 +72,7 @@ def test_a_word_is_read_as_its_vectors_and_the_states_over_its_characters(rng):
         expected = [
             *(direction[0] for direction in state.h),
             model.words(batch["words"][row, place]),
+            model.shapes(batch["shapes"][row, place]),
             model.unknown_vector[...] if vector == UNKNOWN else TABLE[vector],
         ]
         np.testing.assert_allclose(inputs[row, place], np.concatenate(expected), rtol=1e-5, atol=1e-6)
@@ -98,17 +99,17 @@ def test_pretrained_vectors_stay_and_that_of_other_words_is_trained(rng):
 
 
 @pytest.mark.parametrize("vectors", [TABLE, None])
-def test_word_dropout_leaves_the_characters_alone(vectors):
+def test_word_dropout_leaves_shape_and_characters_alone(vectors):
     model = make(word_dropout_rate=0.25, vectors=vectors)
     shape = (40, 50)
-    words, characters = np.full(shape, 4), np.full((*shape, 1), 3)
+    words, shapes, characters = np.full(shape, 4), np.full(shape, 2), np.full((*shape, 1), 3)
     rows = None if vectors is None else np.full(shape, 2)
-    plain = model.embed(words, characters, rows)
+    plain = model.embed(words, shapes, characters, rows)
     model.train()
-    dropped = np.asarray(model.embed(words, characters, rows, rngs=nnx.Rngs(dropout=0)))
+    dropped = np.asarray(model.embed(words, shapes, characters, rows, rngs=nnx.Rngs(dropout=0)))
     is_hidden = (dropped != plain).any(-1)
     assert 0.2 < is_hidden.mean() < 0.3
-    expected = model.words(np.array(UNKNOWN))
+    expected = jnp.concatenate([model.words(np.array(UNKNOWN)), model.shapes(np.array(2))])
     if vectors is not None:
         expected = np.concatenate([expected, model.unknown_vector[...]])
     np.testing.assert_array_equal(

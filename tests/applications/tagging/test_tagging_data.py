@@ -1,5 +1,7 @@
 """From sentences to examples: splits, the tags of the model, repaired tags and tags that training has not seen."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -28,11 +30,11 @@ def make_config(tmp_path):
 
 def of_spans(*types):
     return TaggingAssets(
-        "BIO", ("O", *(f"{prefix}-{name}" for name in types for prefix in "BIES")), Vocabulary([]), Vocabulary([])
+        "BIO", ("O", *(f"{prefix}-{name}" for name in types for prefix in "BIES")), *(Vocabulary([]) for _ in range(3))
     )
 
 
-def test_words_characters_and_tags_have_numbers(make_config):
+def test_words_shapes_characters_and_tags_have_numbers(make_config):
     data = prepare(make_config({"train.conll": NAMES, "dev.conll": NAMES, "test.conll": NAMES}))
     assets = data.assets
     assert assets.scheme == "BIO"
@@ -40,11 +42,13 @@ def test_words_characters_and_tags_have_numbers(make_config):
     # All tags of each type, also those that training does not have, so that no span of a known type is impossible.
     assert assets.tags == ("B-loc", "B-per", "E-loc", "E-per", "I-loc", "I-per", "O", "S-loc", "S-per")
     assert assets.words.words == ("ada",)  # the only word that occurs data.min_count = 2 times
+    assert assets.shapes.words == ("Xxx",)
     assert assets.characters.words[:2] == ("d", "n")
     assert len(data.train) == 2
     example = data.train[0]
     assert [assets.tags[number] for number in example["tags"]] == ["B-per", "E-per", "O", "S-per"]
     assert example["words"].tolist() == [2, 0, 0, 2]
+    assert [assets.shapes.tokens[number] for number in example["shapes"]] == ["Xxx", "Xxx", "<unk>", "Xxx"]
     assert example["characters"].shape == (4, 20)
     assert "vectors" not in example
 
@@ -100,8 +104,8 @@ def test_plain_tags_that_training_has_not_seen(make_config, log):
 @pytest.mark.parametrize("scheme", ["BIO", "IOB1", "BIOES"])
 def test_known_tags_are_numbered_whatever_the_scheme(scheme):
     given = {"BIO": ["B-x", "I-x", "B-x"], "IOB1": ["I-x", "I-x", "B-x"], "BIOES": ["B-x", "E-x", "S-x"]}[scheme]
-    assets = of_spans("x")
-    numbers, num_repaired = TaggingAssets(scheme, assets.tags, assets.words, assets.characters).number(given)
+    assets = dataclasses.replace(of_spans("x"), scheme=scheme)
+    numbers, num_repaired = assets.number(given)
     assert [assets.tags[number] for number in numbers] == ["B-x", "E-x", "S-x"]
     assert num_repaired == 0
 

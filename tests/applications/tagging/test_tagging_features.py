@@ -1,4 +1,4 @@
-"""What a tagger reads of words: spellings, pretrained vectors, characters."""
+"""What a tagger reads of words: spellings, pretrained vectors, shapes, characters."""
 
 import numpy as np
 import pytest
@@ -54,21 +54,22 @@ def test_vectors_are_kept_whole_or_named_as_damaged(path, tmp_path):
 
 def test_a_sentence_as_the_model_reads_it(path):
     encoder = Encoder(
-        words=Vocabulary(["ada"]), characters=Vocabulary("adnew"), max_characters=4,
+        words=Vocabulary(["ada"]), shapes=Vocabulary(["xx", "XX"]), characters=Vocabulary("adnew"), max_characters=4,
         vectors=WordVectors.read(str(path), features=2, max_words=9),
     )  # fmt: skip
     a, d, n, e, w = range(2, 7)
     unknown, pad = Vocabulary.unknown_id, Vocabulary.pad_id
-    words, characters, vectors = encoder(["ADA", "new", "wanderer"])
+    words, shapes, characters, vectors = encoder(["ADA", "new", "Wanderer"])
+    np.testing.assert_array_equal(shapes, [3, 2, unknown])
     np.testing.assert_array_equal(words, [2, unknown, unknown])
     np.testing.assert_array_equal(
         characters,
-        [[unknown, unknown, unknown, pad], [n, e, w, pad], [w, a, e, unknown]],  # "wa" and "er"
+        [[unknown, unknown, unknown, pad], [n, e, w, pad], [unknown, a, e, unknown]],  # "Wa" and "er"
     )
     np.testing.assert_array_equal(
         vectors, [encoder.vectors.words.encode([word])[0] for word in ("ada", "new", "<unk>")]
     )
-    assert {words.dtype, characters.dtype, vectors.dtype} == {np.dtype(np.int32)}
+    assert {words.dtype, shapes.dtype, characters.dtype, vectors.dtype} == {np.dtype(np.int32)}
     empty = encoder([])
     assert (empty.words.shape, empty.characters.shape, empty.vectors.shape) == ((0,), (0, 4), (0,))
     assert d not in characters

@@ -133,7 +133,7 @@ def test_counts_of_tags_and_what_is_confused():
     true, predicted = [["A", "B"], ["A", "C"]], [["A", "A"], ["B", "A"]]
     np.testing.assert_array_equal(count_tags(true, predicted, ["A", "B", "C"]), [[2, 3, 1], [1, 1, 0], [1, 0, 0]])
     empty = Vocabulary([])
-    plain, spans = (TaggingAssets(scheme, ("A", "O"), empty, empty) for scheme in ("plain", "BIO"))
+    plain, spans = (TaggingAssets(scheme, ("A", "O"), empty, empty, empty) for scheme in ("plain", "BIO"))
     tokens = [["x", "y"], ["z", "y"]]
     assert count_confusions(tokens, true, predicted, plain) == [
         ("A", "B", 1, ["z"]), ("B", "A", 1, ["y"]), ("C", "A", 1, ["y"]),
