@@ -1,5 +1,6 @@
 """The picture of a run: its metrics against steps."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,43 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from jaxrnn.files import replacing
+from jaxrnn.training.interrupt import Interrupted
+from jaxrnn.training.run_folder import RunFolder
 from jaxrnn.training.task import Metric
+
+SECONDS_BETWEEN = 10  # a drawing takes half a second of a core, and epochs may be shorter than that
+
+
+class Curves:
+    """The file curves.png of a run, which follows its metrics: used as a context manager around the training.
+
+    Args:
+      folder: The run's.
+      metrics: What is drawn.
+    """
+
+    def __init__(self, folder: RunFolder, metrics: Mapping[str, Metric]):
+        self._folder, self._metrics = folder, metrics
+        self._time = -float("inf")
+        self._is_behind = False
+
+    def update(self) -> None:
+        """Draws the curves after an epoch, unless they were drawn moments ago."""
+        self._is_behind = True
+        if time.monotonic() - self._time >= SECONDS_BETWEEN:
+            self._draw()
+
+    def __enter__(self) -> "Curves":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Draws what is not drawn yet, at the end of the training or when it is stopped."""
+        if self._is_behind and (kind is None or issubclass(kind, Interrupted)):
+            self._draw()
+
+    def _draw(self) -> None:
+        draw_curves(self._folder.read_metrics(), self._metrics, self._folder.curves, self._folder.path.name)
+        self._time, self._is_behind = time.monotonic(), False
 
 
 def draw_curves(records: Sequence[dict[str, Any]], metrics: Mapping[str, Metric], file: Path, title: str) -> None:

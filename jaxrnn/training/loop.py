@@ -12,7 +12,7 @@ import numpy as np
 from jaxrnn.data import Batch, Batches, BucketedBatches, Examples
 from jaxrnn.errors import InputError
 from jaxrnn.training.checkpoint import Checkpoints, Position
-from jaxrnn.training.curves import draw_curves
+from jaxrnn.training.curves import Curves
 from jaxrnn.training.events import Events
 from jaxrnn.training.interrupt import Interrupted, InterruptGuard
 from jaxrnn.training.meter import Meter
@@ -88,7 +88,8 @@ def fit(trainer: Trainer, state: TrainState, position: Position) -> Position:
       InputError: Too many steps are not finite, or something cannot be written.
     """
     step = int(state.step)
-    with InterruptGuard() as guard, _progress(trainer, step) as display:
+    curves = Curves(trainer.folder, trainer.task.metrics)
+    with InterruptGuard() as guard, curves, _progress(trainer, step) as display:
         while position.epoch < trainer.num_epochs and step < trainer.num_steps:
             if trainer.patience is not None and position.epochs_without_best >= trainer.patience:
                 display.print(
@@ -99,6 +100,8 @@ def fit(trainer: Trainer, state: TrainState, position: Position) -> Position:
             state, position = _train_epoch(trainer, state, position, guard, display)
             step = int(state.step)
             state, position = _validate(trainer, state, position, display)
+            if is_first():
+                curves.update()
             with trainer.meter.timing("saving"):
                 trainer.checkpoints.save_latest(state, position)
             _, signal_number = largest(0, guard.signal_number or 0)
@@ -220,8 +223,6 @@ def _validate(
     state = state._replace(optimizer=trainer.optimizer.validated(state.optimizer, loss))
     metrics = {f"train_{name}": value for name, value in task.measure(trained).items()}
     _record(trainer, step, position, "validation", sums, **metrics)
-    if is_first():
-        draw_curves(trainer.folder.read_metrics(), task.metrics, trainer.folder.curves, trainer.folder.path.name)
     display.print(
         f"{_place(trainer, step, position)} done after {format_duration(position.seconds)}: "
         f"train {task.describe(trained) or 'skipped every step'}; validation {task.describe(sums)}"

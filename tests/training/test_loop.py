@@ -28,6 +28,7 @@ from jaxrnn.training import (
     Task,
     Trainer,
     TrainState,
+    curves,
     fit,
     loop,
     make_optimizer,
@@ -294,6 +295,16 @@ def test_a_line_sums_up_the_steps_since_the_one_before(tmp_path, monkeypatch):
     assert validation["train_loss"] == pytest.approx(sum(losses) / sum(counts))
     assert (validation["loss"], validation["accuracy"]) == (1.0, 0.5)
     assert run.folder.curves.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_curves_are_drawn_after_the_first_epoch_and_at_the_end_and_rarely_between(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(curves, "draw_curves", lambda records, *_: drawn.append(records[-1]["step"]))
+    Run(tmp_path / "short").fit()
+    assert drawn == [NUM_BATCHES, 3 * NUM_BATCHES]
+    monkeypatch.setattr(curves, "SECONDS_BETWEEN", 0)
+    Run(tmp_path / "long").fit()
+    assert drawn[2:] == [NUM_BATCHES, 2 * NUM_BATCHES, 3 * NUM_BATCHES]
 
 
 def events_in(folder):
