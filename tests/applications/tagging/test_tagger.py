@@ -37,6 +37,13 @@ def make_batch(rng, time=4):
     return {"words": words, "lengths": LENGTHS, "shapes": shapes, "characters": characters, "vectors": vectors}
 
 
+# Compiled, as a trainer does: one operation after the other takes five times as long.
+scores_of = nnx.jit(lambda model, batch: model(**batch))
+embed = nnx.jit(lambda model, *words, rngs=None: model.embed(*words, rngs=rngs))
+loss_of = nnx.jit(lambda model, *arguments: model.loss(*arguments))
+decode = nnx.jit(lambda model, *arguments: model.decode(*arguments))
+
+
 @pytest.mark.parametrize("settings", [{"decoder": "crf"}, {"decoder": "softmax", "cell": "gru", "num_layers": 2}])
 def test_padding_changes_nothing(rng, settings):
     model = make(**settings)
@@ -46,24 +53,24 @@ def test_padding_changes_nothing(rng, settings):
     valid = np.arange(4) < LENGTHS[:, None]
     for name in ("words", "shapes", "characters", "vectors"):
         longer[name][:, :4][valid] = batch[name][valid]
-    scores, longer_scores = model(**batch), model(**longer)
+    scores, longer_scores = scores_of(model, batch), scores_of(model, longer)
     np.testing.assert_allclose(longer_scores[:, :4][valid], scores[valid], rtol=1e-5, atol=1e-6)
     is_padding = np.arange(6) >= LENGTHS[:, None]
     spoilt = jnp.where(is_padding[..., None], jnp.nan, longer_scores)
     longer_tags = np.where(is_padding, 99, np.pad(tags, ((0, 0), (0, 2))))
-    expected, num_judged = model.loss(scores, tags, LENGTHS)
-    losses, longer_num_judged = model.loss(spoilt, longer_tags, LENGTHS)
+    expected, num_judged = loss_of(model, scores, tags, LENGTHS)
+    losses, longer_num_judged = loss_of(model, spoilt, longer_tags, LENGTHS)
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     np.testing.assert_array_equal(num_judged, LENGTHS)
     np.testing.assert_array_equal(longer_num_judged, LENGTHS)
     assert losses[2] == 0
-    np.testing.assert_array_equal(model.decode(spoilt, LENGTHS)[:, :4], model.decode(scores, LENGTHS))
+    np.testing.assert_array_equal(decode(model, spoilt, LENGTHS)[:, :4], decode(model, scores, LENGTHS))
 
 
 def test_a_word_is_read_as_its_vectors_and_the_states_over_its_characters(rng):
     model = make()
     batch = make_batch(rng)
-    inputs = model.embed(batch["words"], batch["shapes"], batch["characters"], batch["vectors"])
+    inputs = embed(model, batch["words"], batch["shapes"], batch["characters"], batch["vectors"])
     for row, place in ((0, 0), (0, 3), (1, 1)):
         characters = batch["characters"][row, place]
         embedded = model.characters(characters[characters != PAD])[:, None]  # [time, 1, features]
@@ -104,9 +111,9 @@ def test_word_dropout_leaves_shape_and_characters_alone(vectors):
     shape = (40, 50)
     words, shapes, characters = np.full(shape, 4), np.full(shape, 2), np.full((*shape, 1), 3)
     rows = None if vectors is None else np.full(shape, 2)
-    plain = model.embed(words, shapes, characters, rows)
+    plain = embed(model, words, shapes, characters, rows)
     model.train()
-    dropped = np.asarray(model.embed(words, shapes, characters, rows, rngs=nnx.Rngs(dropout=0)))
+    dropped = np.asarray(embed(model, words, shapes, characters, rows, rngs=nnx.Rngs(dropout=0)))
     is_hidden = (dropped != plain).any(-1)
     assert 0.2 < is_hidden.mean() < 0.3
     expected = jnp.concatenate([model.words(np.array(UNKNOWN)), model.shapes(np.array(2))])
@@ -125,10 +132,10 @@ def test_rows_of_vectors_are_needed_where_there_are_any(rng):
 
 def test_the_loss_of_a_softmax_leaves_out_tags_that_training_has_not_seen(rng):
     model = make(decoder="softmax")
-    scores = model(**make_batch(rng))
+    scores = scores_of(model, make_batch(rng))
     np.testing.assert_allclose(jnp.exp(scores).sum(-1), 1, rtol=1e-5)
     tags = np.array([[1, len(TAGS), 0, 3], [0, len(TAGS) + 1, 0, 0], [0, 0, 0, 0]])
-    losses, num_judged = model.loss(scores, tags, LENGTHS)
+    losses, num_judged = loss_of(model, scores, tags, LENGTHS)
     np.testing.assert_array_equal(num_judged, [3, 1, 0])
     np.testing.assert_allclose(
         losses, [-(scores[0, 0, 1] + scores[0, 2, 0] + scores[0, 3, 3]), -scores[1, 0, 0], 0], rtol=1e-5
@@ -137,9 +144,9 @@ def test_the_loss_of_a_softmax_leaves_out_tags_that_training_has_not_seen(rng):
 
 def test_the_loss_of_a_random_field_leaves_out_their_sentences(rng):
     model = make(decoder="crf")
-    scores = model(**make_batch(rng))
+    scores = scores_of(model, make_batch(rng))
     legal = [TAGS.index(tag) for tag in ("B-X", "E-X", "O", "S-Y")]
-    losses, num_judged = model.loss(scores, np.array([legal, [0, len(TAGS), 0, 0], legal]), LENGTHS)
+    losses, num_judged = loss_of(model, scores, np.array([legal, [0, len(TAGS), 0, 0], legal]), LENGTHS)
     np.testing.assert_array_equal(num_judged, [4, 0, 0])
     mask = crf.Transitions(*(np.where(part, 0.0, -np.inf).astype(np.float32) for part in LEGAL))
     likelihood = crf.log_likelihood(scores[:1], np.array([legal]), LENGTHS[:1], mask)
@@ -155,7 +162,7 @@ def test_decoded_tags_are_legal_and_more_spans_are_found_with_a_penalty_of_o(rng
         model = make(decoder=decoder, outside_penalty=penalty)
         if decoder == "crf":  # weights that prefer what is not legal
             model.between[...] = jnp.where(LEGAL.transitions, 0.0, 5.0)
-        decoded = np.asarray(model.decode(scores, lengths))
+        decoded = np.asarray(decode(model, scores, lengths))
         for path, length in zip(decoded, lengths, strict=True):
             assert LEGAL.first[path[0]]
             assert LEGAL.last[path[length - 1]]
