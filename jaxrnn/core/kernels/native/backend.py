@@ -1,0 +1,122 @@
+"""The backend that runs a layer on a CPU by a library in C++, all its directions in one call.
+
+What XLA cannot do on a CPU is done there: the gates are applied while the sums of the products are in registers, a row
+costs as many steps as it has, and all rows, directions and weights are divided over the threads of XLA's own pool.
+docs/design/008-native.md says how, and what it gains. `source/cells.h` has the cells' equations once more, and the
+contract of the backends holds them to those of `jaxrnn.core.cells`.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, ShapeDtypeStruct
+
+from jaxrnn.core.call import Call, platform_of
+from jaxrnn.core.cells import ELMAN_RELU, ELMAN_TANH, GRU_RESET_AFTER, GRU_RESET_BEFORE, LSTM, Cell
+from jaxrnn.core.control import Direction, Loop, Results, mask_lengths
+from jaxrnn.core.kernels.kernel import Kernel
+from jaxrnn.core.kernels.native import library
+from jaxrnn.core.parameters import Params, State
+from jaxrnn.core.scans.fused import fused_layers
+from jaxrnn.core.varying import varying_with
+
+# In the order of CellName in layer.h, with the number of floats that are saved for each unit and step.
+CELLS: dict[Cell, int] = {ELMAN_TANH: 0, ELMAN_RELU: 0, LSTM: 5, GRU_RESET_AFTER: 4, GRU_RESET_BEFORE: 3}
+DTYPES = ("float32", "bfloat16")
+MOST_LANES = 16  # units in a vector: what is saved of a step is a whole number of vectors
+
+Loops = tuple[Loop, ...]  # of each direction
+Arguments = tuple[Array, tuple[Params, ...], tuple[State, ...]]  # x, weights and first states
+Outputs = tuple[Array, tuple[State, ...]]  # outputs side by side, last states
+
+
+def why_not_here() -> str | None:
+    """The reason why this machine cannot run it; None means that it can."""
+    platform = platform_of(None)
+    return library.WHY_NOT if platform == "cpu" else f"is for a CPU, and JAX runs on {platform}"
+
+
+def why_not(call: Call) -> str | None:
+    """The reason why it cannot serve a call; None means that it can."""
+    for refused, reason in (
+        (call.platform != "cpu", f"is for a CPU, and this call runs on {call.platform}"),
+        (call.cell not in CELLS, "serves the plain LSTM, GRU and Elman cells alone"),
+        (call.dtype not in DTYPES, f"computes in float32 or bfloat16, and the weights are {call.dtype}"),
+        (call.options, f"does not support {', '.join(call.options)}"),
+        (call.divided, "runs on one device"),
+    ):
+        if refused:
+            return reason
+    return library.WHY_NOT
+
+
+def run(x: Array, directions: Sequence[Direction]) -> list[Results]:
+    """One layer, in one direction or both."""
+    lengths = mask_lengths(directions[0].steps.mask, *x.shape[:2])
+    params, states = (tuple(getattr(d, name) for d in directions) for name in ("params", "state"))
+    loops = tuple(direction.loop for direction in directions)
+    y, last = KERNEL(loops, (x, params, states), lengths)
+    return list(zip(jnp.split(y, len(directions), axis=-1), last, strict=True))
+
+
+def _plain(loops: Loops, arguments: Arguments, lengths: Array) -> Outputs:
+    x, params, states = arguments
+    outputs, (last,) = fused_layers(loops, x, [params], [states], lengths)
+    return jnp.concatenate(outputs, axis=-1), last
+
+
+def _call(function: str, loops: Loops, results: Any, arguments: Arguments, lengths: Array, more: Any = ()) -> Any:
+    """One of the library's functions, of arrays in the order of their trees' leaves; `results` says their shapes."""
+    x, params, _ = arguments
+    attributes = {
+        "cell": list(CELLS).index(loops[0].cell),
+        "narrow": int(params[0].w_h.dtype == jnp.bfloat16),
+        "hidden": params[0].w_h.shape[-1],
+        "directions": len(loops),
+        "backwards": sum(loop.reverse << k for k, loop in enumerate(loops)),
+        "saved_stride": _saved_stride(loops[0].cell, x.shape[0], params[0].w_h.shape[-1]),
+    }
+    operands = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves((arguments, more))]
+    shapes, tree = jax.tree.flatten(results)
+    found = jax.ffi.ffi_call(library.target(function), shapes)(lengths, *operands, **attributes)
+    return jax.tree.unflatten(tree, found)
+
+
+def _saved_stride(cell: Cell, time: int, hidden: int) -> int:
+    """Floats that are saved of a row. The rest beyond the steps keeps rows apart in the caches, which a power of two
+    would not."""
+    of_step = CELLS[cell] * -(-hidden // MOST_LANES) * MOST_LANES
+    return time * of_step + 4 * MOST_LANES if of_step else 0
+
+
+def _float32(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: ShapeDtypeStruct(leaf.shape, jnp.float32), tree)
+
+
+def _by_library(loops: Loops, arguments: Arguments, lengths: Array, *, save: bool) -> tuple[Outputs, Any]:
+    x, params, states = arguments
+    time, batch, _ = x.shape
+    hidden = params[0].w_h.shape[-1]
+    y = ShapeDtypeStruct((time, batch, len(loops) * hidden), jnp.float32)
+    saved = ShapeDtypeStruct((len(loops), batch, _saved_stride(loops[0].cell, time, hidden)), jnp.float32)
+    outputs = y, _float32(states)
+    if save:
+        return _call("save", loops, (outputs, saved), arguments, lengths)
+    return _call("forward", loops, outputs, arguments, lengths), None
+
+
+def _forward(loops: Loops, arguments: Arguments, lengths: Array) -> Outputs:
+    return _by_library(loops, arguments, lengths, save=False)[0]
+
+
+def _pull(
+    loops: Loops, arguments: Arguments, lengths: Array, results: Outputs, saved: Array, cotangents: Outputs
+) -> Arguments:
+    found = _call("pull", loops, _float32(arguments), arguments, lengths, (results, saved, cotangents))
+    return jax.tree.map(lambda d, like: d.astype(like.dtype), found, arguments)
+
+
+KERNEL = Kernel("cpu", _plain, _forward, partial(_by_library, save=True), _pull)
