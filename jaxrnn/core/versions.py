@@ -59,6 +59,7 @@ from jax.core import Tracer as Tracer  # noqa: E402
 from jax.experimental.layout import Layout, with_layout_constraint  # noqa: E402
 from jax.extend.core import Primitive as Primitive  # noqa: E402
 from jax.interpreters import ad, batching, mlir  # noqa: E402
+from jax.sharding import PartitionSpec  # noqa: E402
 from jax.sharding import get_abstract_mesh as get_abstract_mesh  # noqa: E402
 
 Zero = ad.Zero
@@ -123,6 +124,14 @@ def register_rules(
         ad.deflinear2(primitive, linear)
     if bilinear is not None:
         ad.defbilinear(primitive, *bilinear)
+
+
+def abstract_like(aval: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """The type of an array of this shape and dtype that varies over the same mesh axes as another, inside `shard_map`."""
+    if aval.sharding.mesh.empty:
+        return ShapedArray(shape, dtype)
+    sharding = aval.sharding.update(spec=PartitionSpec(*[None] * len(shape)))
+    return aval.update(shape=shape, dtype=jax.numpy.dtype(dtype), weak_type=False, sharding=sharding)
 
 
 def row_major(x: jax.Array) -> jax.Array:

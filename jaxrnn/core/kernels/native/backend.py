@@ -8,7 +8,7 @@ contract of the backends holds them to those of `jaxrnn.core.cells`.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +21,24 @@ from jaxrnn.core.kernels.kernel import Kernel
 from jaxrnn.core.kernels.native import library
 from jaxrnn.core.parameters import Params, State
 from jaxrnn.core.scans.fused import fused_layers
-from jaxrnn.core.varying import varying_with
 
 # In the order of CellName in layer.h, with the number of floats that are saved for each unit and step.
 CELLS: dict[Cell, int] = {ELMAN_TANH: 0, ELMAN_RELU: 0, LSTM: 5, GRU_RESET_AFTER: 4, GRU_RESET_BEFORE: 3}
 DTYPES = ("float32", "bfloat16")
 MOST_LANES = 16  # units in a vector: what is saved of a step is a whole number of vectors
 
-Loops = tuple[Loop, ...]  # of each direction
+
+class _Static(NamedTuple):
+    """What is known before any array."""
+
+    instruction_set: str
+    loops: tuple[Loop, ...]  # of each direction
+
+    @property
+    def cell(self) -> Cell:
+        return self.loops[0].cell
+
+
 Arguments = tuple[Array, tuple[Params, ...], tuple[State, ...]]  # x, weights and first states
 Outputs = tuple[Array, tuple[State, ...]]  # outputs side by side, last states
 
@@ -46,7 +56,7 @@ def why_not(call: Call) -> str | None:
         (call.cell not in CELLS, "serves the plain LSTM, GRU and Elman cells alone"),
         (call.dtype not in DTYPES, f"computes in float32 or bfloat16, and the weights are {call.dtype}"),
         (call.options, f"does not support {', '.join(call.options)}"),
-        (call.divided, "runs on one device"),
+        (call.divided and not call.is_shard, "is divided over devices by `shard_map` alone"),
     ):
         if refused:
             return reason
@@ -57,37 +67,40 @@ def run(x: Array, directions: Sequence[Direction]) -> list[Results]:
     """One layer, in one direction or both."""
     lengths = mask_lengths(directions[0].steps.mask, *x.shape[:2])
     params, states = (tuple(getattr(d, name) for d in directions) for name in ("params", "state"))
-    loops = tuple(direction.loop for direction in directions)
-    y, last = KERNEL(loops, (x, params, states), lengths)
+    static = _Static(library.INSTRUCTION_SET, tuple(direction.loop for direction in directions))
+    y, last = KERNEL(static, (x, params, states), lengths)
     return list(zip(jnp.split(y, len(directions), axis=-1), last, strict=True))
 
 
-def _plain(loops: Loops, arguments: Arguments, lengths: Array) -> Outputs:
+def _plain(static: _Static, arguments: Arguments, lengths: Array) -> Outputs:
     x, params, states = arguments
-    outputs, (last,) = fused_layers(loops, x, [params], [states], lengths)
+    outputs, (last,) = fused_layers(static.loops, x, [params], [states], lengths)
     return jnp.concatenate(outputs, axis=-1), last
 
 
-def _call(function: str, loops: Loops, results: Any, arguments: Arguments, lengths: Array, more: Any = ()) -> Any:
+def _call(static: _Static, function: str, results: Any, arguments: Arguments, lengths: Array, more: Any = ()) -> Any:
     """One of the library's functions, of arrays in the order of their trees' leaves; `results` says their shapes."""
     x, params, _ = arguments
+    hidden = params[0].w_h.shape[-1]
     attributes = {
-        "cell": list(CELLS).index(loops[0].cell),
+        "cell": list(CELLS).index(static.cell),
         "narrow": int(params[0].w_h.dtype == jnp.bfloat16),
-        "hidden": params[0].w_h.shape[-1],
-        "directions": len(loops),
-        "backwards": sum(loop.reverse << k for k, loop in enumerate(loops)),
-        "saved_stride": _saved_stride(loops[0].cell, x.shape[0], params[0].w_h.shape[-1]),
+        "hidden": hidden,
+        "directions": len(static.loops),
+        "backwards": sum(loop.reverse << k for k, loop in enumerate(static.loops)),
+        "saved_stride": _saved_stride(static.cell, x.shape[0], hidden),
     }
     operands = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves((arguments, more))]
     shapes, tree = jax.tree.flatten(results)
-    found = jax.ffi.ffi_call(library.target(function), shapes)(lengths, *operands, **attributes)
-    return jax.tree.unflatten(tree, found)
+    call = jax.ffi.ffi_call(library.target(static.instruction_set, function), shapes)
+    return jax.tree.unflatten(tree, call(lengths, *operands, **attributes))
 
 
 def _saved_stride(cell: Cell, time: int, hidden: int) -> int:
-    """Floats that are saved of a row. The rest beyond the steps keeps rows apart in the caches, which a power of two
-    would not."""
+    """Floats that are saved of a row.
+
+    The rest beyond the steps keeps rows apart in the caches, which a power of two would not.
+    """
     of_step = CELLS[cell] * -(-hidden // MOST_LANES) * MOST_LANES
     return time * of_step + 4 * MOST_LANES if of_step else 0
 
@@ -96,26 +109,26 @@ def _float32(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: ShapeDtypeStruct(leaf.shape, jnp.float32), tree)
 
 
-def _by_library(loops: Loops, arguments: Arguments, lengths: Array, *, save: bool) -> tuple[Outputs, Any]:
+def _by_library(static: _Static, arguments: Arguments, lengths: Array, *, save: bool) -> tuple[Outputs, Any]:
     x, params, states = arguments
     time, batch, _ = x.shape
-    hidden = params[0].w_h.shape[-1]
-    y = ShapeDtypeStruct((time, batch, len(loops) * hidden), jnp.float32)
-    saved = ShapeDtypeStruct((len(loops), batch, _saved_stride(loops[0].cell, time, hidden)), jnp.float32)
+    hidden, directions = params[0].w_h.shape[-1], len(static.loops)
+    y = ShapeDtypeStruct((time, batch, directions * hidden), jnp.float32)
+    saved = ShapeDtypeStruct((directions, batch, _saved_stride(static.cell, time, hidden)), jnp.float32)
     outputs = y, _float32(states)
     if save:
-        return _call("save", loops, (outputs, saved), arguments, lengths)
-    return _call("forward", loops, outputs, arguments, lengths), None
+        return _call(static, "save", (outputs, saved), arguments, lengths)
+    return _call(static, "forward", outputs, arguments, lengths), None
 
 
-def _forward(loops: Loops, arguments: Arguments, lengths: Array) -> Outputs:
-    return _by_library(loops, arguments, lengths, save=False)[0]
+def _forward(static: _Static, arguments: Arguments, lengths: Array) -> Outputs:
+    return _by_library(static, arguments, lengths, save=False)[0]
 
 
 def _pull(
-    loops: Loops, arguments: Arguments, lengths: Array, results: Outputs, saved: Array, cotangents: Outputs
+    static: _Static, arguments: Arguments, lengths: Array, results: Outputs, saved: Array, cotangents: Outputs
 ) -> Arguments:
-    found = _call("pull", loops, _float32(arguments), arguments, lengths, (results, saved, cotangents))
+    found = _call(static, "pull", _float32(arguments), arguments, lengths, (results, saved, cotangents))
     return jax.tree.map(lambda d, like: d.astype(like.dtype), found, arguments)
 
 
