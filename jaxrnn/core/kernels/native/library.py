@@ -6,6 +6,7 @@ here. The environment variable JAXRNN_NATIVE_ISA names an instruction set to use
 
 import ctypes
 import os
+import re
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -23,8 +24,11 @@ def target(instruction_set: str, function: str) -> str:
 
 @cache
 def load(instruction_set: str) -> ctypes.CDLL:
-    """Loads a library and makes its functions known to JAX; OSError or another exception says what fails."""
+    """Loads a library and makes its functions known to JAX; OSError if one of them cannot."""
     library = ctypes.CDLL(str(_paths()[instruction_set]))
+    # JAX would find out only when it starts a CPU, and then have none at all.
+    if library.jaxrnn_interface() > _interface_of_jax():
+        raise OSError("it was compiled for a newer JAX than this; --no-build-isolation compiles for the one installed")
     for function in FUNCTIONS:
         capsule = jax.ffi.pycapsule(getattr(library, f"jaxrnn_{function}"))
         jax.ffi.register_ffi_target(target(instruction_set, function), capsule, platform="cpu")
@@ -38,6 +42,13 @@ def available() -> list[str]:
         return []
     has = ctypes.CDLL(str(paths["portable"])).jaxrnn_has
     return [name for name in paths if has(name.encode())]
+
+
+def _interface_of_jax() -> int:
+    """The version of the foreign function interface, as JAX's own headers have it."""
+    header = Path(jax.ffi.include_dir(), "xla", "ffi", "api", "c_api.h").read_text()
+    major, minor = (re.search(rf"#define XLA_FFI_API_{name} (\d+)", header) for name in ("MAJOR", "MINOR"))
+    return int(major[1]) * 1000 + int(minor[1]) if major and minor else 0
 
 
 def _paths() -> dict[str, Path]:
@@ -59,8 +70,8 @@ def _choose() -> tuple[str, str | None]:
         if asked_for and asked_for not in found:
             return "", f"has no {asked_for} (JAXRNN_NATIVE_ISA): it was not compiled, or this processor is without it"
         load(asked_for or found[0])
-    except Exception as failure:  # the system cannot load it, or JAX is another release than it was compiled for
-        return "", f"cannot be loaded, reinstall jaxrnn: {failure}"
+    except (OSError, AttributeError) as failure:  # or a function is missing, as it is of another release
+        return "", f"cannot be loaded, install jaxrnn again: {failure}"
     return asked_for or found[0], None
 
 

@@ -216,6 +216,9 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxrnn_forward, jaxrnn::forward_handler, BINDING);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxrnn_save, jaxrnn::save_handler, BINDING);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxrnn_pull, jaxrnn::run_pull, BINDING);
 
+// The version of JAX's foreign function interface that this was compiled for. JAX takes no newer one than its own.
+EXPORTED int jaxrnn_interface() { return XLA_FFI_API_MAJOR * 1000 + XLA_FFI_API_MINOR; }
+
 // Whether this processor has an instruction set, by its name in library.py.
 EXPORTED int jaxrnn_has(const char* name) {
 #if defined(__x86_64__)
