@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jax
 
-INSTRUCTION_SETS = ("avx512bf16", "avx512", "avx2", "portable")  # the fastest first
+INSTRUCTION_SETS = ("avx512bf16", "avx512", "avx2", "portable")  # the fastest first, on most processors
 FUNCTIONS = ("forward", "save", "pull")
 
 
@@ -40,8 +40,9 @@ def available() -> list[str]:
     paths = _paths()
     if "portable" not in paths:
         return []
-    has = ctypes.CDLL(str(paths["portable"])).jaxrnn_has
-    return [name for name in paths if has(name.encode())]
+    library = ctypes.CDLL(str(paths["portable"]))
+    here = [name for name in paths if library.jaxrnn_has(name.encode())]
+    return sorted(here, key=lambda name: not library.jaxrnn_gains(name.encode()))  # those without a gain at the end
 
 
 def _interface_of_jax() -> int:

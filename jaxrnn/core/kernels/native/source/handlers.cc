@@ -219,16 +219,36 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxrnn_pull, jaxrnn::run_pull, BINDING);
 // The version of JAX's foreign function interface that this was compiled for. JAX takes no newer one than its own.
 EXPORTED int jaxrnn_interface() { return XLA_FFI_API_MAJOR * 1000 + XLA_FFI_API_MINOR; }
 
+#if defined(__x86_64__)
+namespace {
+
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+
+}  // namespace
+#endif
+
 // Whether this processor has an instruction set, by its name in library.py.
 EXPORTED int jaxrnn_has(const char* name) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  if (!strcmp(name, "avx512bf16")) return avx512 && __builtin_cpu_supports("avx512bf16");
-  if (!strcmp(name, "avx512")) return avx512;
-  if (!strcmp(name, "avx2")) return avx2;
+  if (!strcmp(name, "avx512bf16")) return has_avx512() && __builtin_cpu_supports("avx512bf16");
+  if (!strcmp(name, "avx512")) return has_avx512();
+  if (!strcmp(name, "avx2")) return has_avx2();
 #endif
   return !strcmp(name, "portable");
+}
+
+// Whether this processor is faster with an instruction set than with the next one. Intel's have the products of bfloat16
+// in AVX-512 at half the rate of those of float32 (Sapphire Rapids: 45 and 100 GFLOP/s a core), AMD's at twice.
+EXPORTED int jaxrnn_gains(const char* name) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (!strcmp(name, "avx512bf16")) return !__builtin_cpu_is("intel");
+#endif
+  return 1;
 }
