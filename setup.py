@@ -1,7 +1,7 @@
 """The library in C++ (`jaxrnn/core/kernels/native`), compiled once for each instruction set as far as that is possible.
 
-Each is optional: where there is no compiler, or one that does not know an instruction set, setuptools warns and goes on,
-and jaxrnn runs without it. Everything else about the package is in pyproject.toml.
+Each is optional: where there is no compiler, or one that does not know an instruction set, setuptools warns and goes
+on, and jaxrnn runs without it. Everything else about the package is in pyproject.toml.
 """
 
 import os
@@ -16,7 +16,15 @@ FOLDER = "jaxrnn/core/kernels/native"
 HEADERS = ("cells", "formats", "forward", "layer", "memory", "pointwise", "products", "pull", "rows", "team", "vectors")
 # No -ffast-math: NaN and infinity stay what they are. A product and a sum may become one operation, though, which the
 # standard's own mode of this compiler would not do.
-OPTIONS = ["-std=c++17", "-O2", "-g0", "-fvisibility=hidden", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+OPTIONS = [
+    "-std=c++17",
+    "-O2",
+    "-g0",
+    "-fvisibility=hidden",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+]
 WARNINGS = ["-Wall", "-Wextra", "-Wno-psabi", "-Wno-unused-parameter"]
 AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mprefer-vector-width=512"]
 INSTRUCTION_SETS = {"portable": []}

@@ -153,7 +153,8 @@ def resolve_backend(
       >>> import jax, jax.numpy as jnp
       >>> from jaxrnn import core
       >>> params = core.ElmanParams(jnp.ones((3, 1, 2)), jnp.ones((2, 1, 2)), jnp.zeros((1, 2)))
-      >>> found = resolve_backend(core.elman_cell("tanh"), jax.ShapeDtypeStruct((5, 1, 3), "float32"), params)
+      >>> x = jax.ShapeDtypeStruct((5, 1, 3), "float32")
+      >>> found = resolve_backend(core.elman_cell("tanh"), x, params, max_gradient=1.0)
       >>> found.name
       'fused_scan'
     """

@@ -90,7 +90,8 @@ def register_rules(
       shapes: The abstract results, from the abstract operands.
       lower: The function as JAX's own operations, on every platform without an entry of its own.
       lower_for: Such a function for some platforms, by their names.
-      choose_lowering: `(platforms, **params) -> function`, in place of `lower`, where the parameters decide.
+      choose_lowering: `(platforms, **params) -> function`, in place of `lower`, where the parameters decide. There are
+        no platforms for a program that is exported, which may run on another machine.
       batch: The rule of `vmap`; None if the primitive acts element by element.
       jvp: The rule of forward mode.
       transpose: The rule of transposition.
@@ -108,7 +109,9 @@ def register_rules(
     if choose_lowering is not None:
 
         def chosen(ctx: Any, *operands: Any, **params: Any) -> Any:
-            function = choose_lowering(set(ctx.module_context.platforms), **params)
+            module = ctx.module_context
+            platforms = () if module.lowering_parameters.for_export else module.platforms
+            function = choose_lowering(set(platforms), **params)
             return mlir.lower_fun(function, multiple_results=multiple_results)(ctx, *operands)
 
         mlir.register_lowering(primitive, chosen)
@@ -127,7 +130,7 @@ def register_rules(
 
 
 def abstract_like(aval: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """The type of an array of this shape and dtype that varies over the same mesh axes as another, inside `shard_map`."""
+    """The type of an array of this shape and dtype that varies, inside `shard_map`, over the mesh axes of another."""
     if aval.sharding.mesh.empty:
         return ShapedArray(shape, dtype)
     sharding = aval.sharding.update(spec=PartitionSpec(*[None] * len(shape)))

@@ -212,6 +212,16 @@ def test_one_program_on_every_device(rng):
         jax.tree.map(np.testing.assert_array_equal, each, found[0])
 
 
+def test_an_exported_program_has_plain_operations_alone(rng):
+    """It may run on a machine without the library."""
+    (x, [[params]], [[state]], lengths), _ = draw(rng, "lstm", (4, 3, 2, 5), directions=1)
+    function = jax.jit(lambda x, state: core.lstm(x, params, state=state, lengths=lengths))
+    exported = jax.export.export(function)(x, state)
+    assert "custom_call" not in exported.mlir_module()
+    again = jax.export.deserialize(exported.serialize())
+    assert_trees_close(again.call(x, state), function(x, state), 1e-5)
+
+
 def resolve(name="lstm", dtype="float32", **options):
     cell = CELLS[name]
     params = jax.tree.map(
@@ -256,7 +266,7 @@ def test_without_the_library_the_fused_scan_serves(monkeypatch, rng):
     assert core.backends()["native"] == reason
     found = resolve()
     assert (found.name, found.others["native"]) == ("fused_scan", reason)
-    (x, params, state, lengths), _ = draw(rng, "lstm", (2, 2, 2, 2))
+    (x, params, _, lengths), _ = draw(rng, "lstm", (2, 2, 2, 2))
     y, _ = core.unroll_layers(CELLS["lstm"], x, params, lengths=lengths)
     assert y.shape == (2, 2, 4)
 

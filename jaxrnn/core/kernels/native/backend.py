@@ -75,7 +75,7 @@ def run(x: Array, directions: Sequence[Direction]) -> list[Results]:
 def _plain(static: _Static, arguments: Arguments, lengths: Array) -> Outputs:
     x, params, states = arguments
     outputs, (last,) = fused_layers(static.loops, x, [params], [states], lengths)
-    return jnp.concatenate(outputs, axis=-1), last
+    return jnp.concatenate(outputs, axis=-1), tuple(last)
 
 
 def _call(static: _Static, function: str, results: Any, arguments: Arguments, lengths: Array, more: Any = ()) -> Any:
