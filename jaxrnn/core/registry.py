@@ -70,6 +70,7 @@ BACKENDS: dict[str, Backend] = {
         "a library in C++ for a CPU: both directions in one call, each row as many steps as it has",
         native.why_not_here,
         native.why_not,
+        native.why_not_chosen,
         ends_in_zeros=True,
     ),
     "fused_scan": Backend(

@@ -222,15 +222,15 @@ def test_an_exported_program_has_plain_operations_alone(rng):
     assert_trees_close(again.call(x, state), function(x, state), 1e-5)
 
 
-def resolve(name="lstm", dtype="float32", **options):
+def resolve(name="lstm", dtype="float32", shape=(64, 2, 3), **options):
     cell = CELLS[name]
     params = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(a.shape, dtype), draw_params(np.random.default_rng(0), name, 3, 4)
     )
-    return core.resolve_backend(cell, jax.ShapeDtypeStruct((5, 2, 3), "float32"), params, **options)
+    return core.resolve_backend(cell, jax.ShapeDtypeStruct(shape, "float32"), params, **options)
 
 
-BOOLEANS = np.ones((5, 2), bool)
+BOOLEANS = np.ones((64, 2), bool)
 
 
 @needs_library
@@ -255,6 +255,9 @@ def test_what_it_cannot_serve_is_refused_in_words(name, options, reason):
 @needs_library
 def test_it_is_chosen_on_one_device_and_not_where_the_partitioner_divides():
     assert resolve().name == resolve("gru_reset_before", reverse=True, lengths=np.array([5, 0])).name == "native"
+    for shape in ((7, 100, 3), (60, 2, 3)):  # the fewest steps are 8, and 128 with all rows
+        reason = "lays out its weights anew in each call, which so few steps do not pay for"
+        assert resolve(shape=shape).others["native"] == f"can serve, and {reason}: by name only"
     mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:2])
     with jax.set_mesh(mesh):
         assert resolve().others["native"] == "is divided over devices by `shard_map` alone"

@@ -25,6 +25,7 @@ from jaxrnn.core.scans.fused import fused_layers
 # In the order of CellName in layer.h, with the number of floats that are saved for each unit and step.
 CELLS: dict[Cell, int] = {ELMAN_TANH: 0, ELMAN_RELU: 0, LSTM: 5, GRU_RESET_AFTER: 4, GRU_RESET_BEFORE: 3}
 DTYPES = ("float32", "bfloat16")
+FEWEST_STEPS, FEWEST_PAIRS = 8, 128  # steps, and steps times rows, from which on it was faster than the fused scan
 MOST_LANES = 16  # units in a vector: what is saved of a step is a whole number of vectors
 
 
@@ -61,6 +62,13 @@ def why_not(call: Call) -> str | None:
         if refused:
             return reason
     return library.WHY_NOT
+
+
+def why_not_chosen(call: Call) -> str | None:
+    """The reason why it would not be the fastest for a call; None means that it was measured to be."""
+    if call.time < FEWEST_STEPS or call.time * call.batch < FEWEST_PAIRS:
+        return "lays out its weights anew in each call, which so few steps do not pay for"
+    return None
 
 
 def run(x: Array, directions: Sequence[Direction]) -> list[Results]:

@@ -116,13 +116,22 @@ class Pull {
     const long first = panel * PANEL, width = at_most(PANEL, round_up(count, LANES) - first), hidden = layer_.hidden;
     Word* to = packed + first * slots.count * unit_words_;
     memset(to, 0, width * slots.count * unit_words_ * sizeof(Word));
+    // A few columns and a cache line of units at a time: neighbouring columns lie a large power of two apart, and more
+    // of them would not stay in the cache.
+    constexpr long COLUMNS = 8, UNITS = 16;
     for (int slot = slots.first; slot < slots.end(); ++slot, to += width * unit_words_)
-      for (long column = 0; column < at_most(width, count - first); ++column) {
-        const float* from = w + ((first + column) * cell_.gates + cell_.gate_of_slot[slot]) * hidden;
-        for (long unit = 0; unit < hidden; unit += Format::NUMBERS)
-          to[unit / Format::NUMBERS * width + column] =
-              Format::word(from[unit], unit + 1 < hidden ? from[unit + 1] : 0.0f);
-      }
+      for (long column = 0; column < at_most(width, count - first); column += COLUMNS)
+        for (long unit = 0; unit < hidden; unit += UNITS) {
+          const long columns = at_most(COLUMNS, count - first - column), units = at_most(UNITS, hidden - unit);
+          float tile[UNITS][COLUMNS] = {};
+          for (long c = 0; c < columns; ++c) {
+            const float* from = w + ((first + column + c) * cell_.gates + cell_.gate_of_slot[slot]) * hidden + unit;
+            for (long u = 0; u < units; ++u) tile[u][c] = from[u];
+          }
+          for (long u = 0; u < units; u += Format::NUMBERS)
+            Format::interleave(to + (unit + u) / Format::NUMBERS * width + column, tile[u],
+                               Format::NUMBERS == 2 ? tile[u + 1] : nullptr, at_most(COLUMNS, width - column));
+        }
   }
 
   // --- Before the first chunk, and after the last. ---
