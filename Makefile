@@ -5,6 +5,7 @@ VENV ?= .venv
 EXTRAS ?= quickstart,tagging,dev
 
 bin := $(VENV)/bin
+pip := $(bin)/python -m pip install --quiet --disable-pip-version-check
 installed := $(VENV)/.installed
 
 OUT ?= runs/benchmarks
@@ -14,10 +15,12 @@ OUT ?= runs/benchmarks
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
+# The package is built with the jaxlib that it will run with, whose headers the library in C++ is compiled with.
 setup: $(installed)  ## Virtual environment with everything in it, at the versions of constraints.txt
-$(installed): pyproject.toml constraints.txt
+$(installed): pyproject.toml setup.py constraints.txt $(wildcard jaxrnn/core/kernels/native/source/*)
 	$(PYTHON) -m venv $(VENV)
-	$(bin)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]' -c constraints.txt
+	$(pip) 'setuptools>=77' jaxlib -c constraints.txt
+	$(pip) --no-build-isolation -e '.[$(EXTRAS)]' -c constraints.txt
 	@touch $@
 
 train: setup  ## The quickstart: trains on BBC news, five classes, in about a minute
@@ -50,4 +53,4 @@ bench-gpu:  ## The GPU benchmarks, in under 8 minutes: OUT=FOLDER, PYTHON=one wi
 	$(PYTHON) -m benchmarks.run gpu --out $(OUT)
 
 clean:  ## Remove the virtual environment and caches, not the runs
-	rm -rf .venv .venv313 build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv313 build *.egg-info .pytest_cache .ruff_cache .hypothesis jaxrnn/core/kernels/native/*.so

@@ -14,7 +14,6 @@ from jaxrnn.applications.base import bucketed as bucketed
 from jaxrnn.applications.base import build_network as build_network
 from jaxrnn.applications.base import network_shapes as network_shapes
 from jaxrnn.applications.layers import describe_layers as describe_layers
-from jaxrnn.applications.layers import layer_backend as layer_backend
 from jaxrnn.applications.layers import recurrent_layer as recurrent_layer
 from jaxrnn.config import ArgumentParser, RunConfig, read_config, schema_of
 from jaxrnn.errors import InputError

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from jaxrnn import core, nn
+from jaxrnn import nn
 from jaxrnn.config import ModelConfig
 
 LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "elman": nn.Elman}
@@ -19,7 +18,6 @@ def recurrent_layer(model: ModelConfig, in_features: int, hidden_features: int |
       in_features: Width of the input.
       hidden_features: Hidden units in each direction; None takes `model.hidden`.
       **options: Further arguments of the layer, such as `num_layers`, `bidirectional`, `dropout_rate` and `rngs`.
-        Without `backend` it is `layer_backend()`.
     """
     return LAYERS[model.cell](
         in_features,
@@ -28,17 +26,8 @@ def recurrent_layer(model: ModelConfig, in_features: int, hidden_features: int |
         init=model.init,
         double_bias=model.double_bias,
         dtype=None if model.dtype == "float32" else jnp.dtype(model.dtype),
-        **{"backend": layer_backend(), **options},
+        **options,
     )
-
-
-def layer_backend() -> core.BackendName | None:
-    """The backend of recurrent layers on bucketed batches.
-
-    The rows of a bucket end nearly together: on a CPU a scan that leaves out the rows that have ended would not be
-    faster than the fused one, and takes longer to compile.
-    """
-    return "fused_scan" if jax.default_backend() == "cpu" else None
 
 
 def describe_layers(model: ModelConfig) -> str:

@@ -29,6 +29,7 @@ class Call(NamedTuple):
       has_lengths: Whether the rows may have fewer than T steps.
       options: Names of the options given that act inside the loop, and of optional weights, such as "params.w_p".
       divided: Whether the call is divided over several devices, or is inside `shard_map`.
+      is_shard: Whether it is inside `shard_map`, and its arrays are those of one device.
       capability: Compute capability of an NVIDIA GPU, such as "9.0"; None elsewhere.
     """
 
@@ -45,6 +46,7 @@ class Call(NamedTuple):
     has_lengths: bool = False
     options: tuple[str, ...] = ()
     divided: bool = False
+    is_shard: bool = False
     capability: str | None = None
 
     @classmethod
@@ -75,6 +77,7 @@ class Call(NamedTuple):
             any(one.lengths is not None for one in options),
             (*names_inside(options), *variants),
             _divided(x),
+            _is_shard(),
             capability_of(x),
         )
 
@@ -100,6 +103,11 @@ def _divided(x: Any) -> bool:
     if mesh.manual_axes or any(mesh.shape[axis] > 1 for axis in mesh.axis_names):
         return True
     return isinstance(x, Array) and not isinstance(x, Tracer) and len(x.devices()) > 1
+
+
+def _is_shard() -> bool:
+    mesh = get_abstract_mesh()
+    return bool(mesh.manual_axes) and all(mesh.shape[axis] == 1 or axis in mesh.manual_axes for axis in mesh.axis_names)
 
 
 def _platform(device: Any) -> str:

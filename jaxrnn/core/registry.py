@@ -8,7 +8,8 @@ from jax import Array
 from jaxrnn.core.call import Call
 from jaxrnn.core.cells import Cell
 from jaxrnn.core.control import Direction, Results
-from jaxrnn.core.kernels import cudnn, trimmed_scan
+from jaxrnn.core.kernels import cudnn
+from jaxrnn.core.kernels.native import backend as native
 from jaxrnn.core.options import Arguments, BackendName, Options
 from jaxrnn.core.parameters import Layers, Params
 from jaxrnn.core.scans.fused import fused_scan
@@ -38,6 +39,7 @@ class Backend(NamedTuple):
       run_layers: An optimisation for layers of one width with nothing between them, which `run` could serve one by
         one: `(x, layers) -> (outputs, states)`, the outputs of each direction of the last layer, and the last states
         of all layers and directions. None if there is none.
+      ends_in_zeros: Whether its outputs are zero past the lengths, so that nobody has to make them so.
     """
 
     run: Callable[[Array, Sequence[Direction]], Sequence[Results]]
@@ -46,6 +48,7 @@ class Backend(NamedTuple):
     why_not: Callable[[Call], str | None] = _anything
     why_not_chosen: Callable[[Call], str | None] = _anything
     run_layers: Callable[[Array, Sequence[Sequence[Direction]]], tuple[Sequence[Array], Layers]] | None = None
+    ends_in_zeros: bool = False
 
 
 def _scan(scan: Callable[[Array, Direction], Results]) -> Callable[[Array, Sequence[Direction]], Sequence[Results]]:
@@ -62,13 +65,13 @@ BACKENDS: dict[str, Backend] = {
         lambda call: "was not measured yet",
         cudnn.run_layers,
     ),
-    "trimmed_scan": Backend(
-        trimmed_scan.run,
-        "the fused scan without the rows that have ended, where lengths are given, on a CPU",
-        trimmed_scan.why_not_here,
-        trimmed_scan.why_not,
-        trimmed_scan.why_not_chosen,
-        trimmed_scan.run_layers,
+    "native": Backend(
+        native.run,
+        "a library in C++ for a CPU: both directions in one call, each row as many steps as it has",
+        native.why_not_here,
+        native.why_not,
+        native.why_not_chosen,
+        ends_in_zeros=True,
     ),
     "fused_scan": Backend(
         _scan(fused_scan), "projections and weight gradients outside the loop; every option, every transformation"
@@ -151,7 +154,8 @@ def resolve_backend(
       >>> import jax, jax.numpy as jnp
       >>> from jaxrnn import core
       >>> params = core.ElmanParams(jnp.ones((3, 1, 2)), jnp.ones((2, 1, 2)), jnp.zeros((1, 2)))
-      >>> found = resolve_backend(core.elman_cell("tanh"), jax.ShapeDtypeStruct((5, 1, 3), "float32"), params)
+      >>> x = jax.ShapeDtypeStruct((5, 1, 3), "float32")
+      >>> found = resolve_backend(core.elman_cell("tanh"), x, params, max_gradient=1.0)
       >>> found.name
       'fused_scan'
     """

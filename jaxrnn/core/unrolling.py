@@ -22,7 +22,7 @@ from jaxrnn.core.parameters import (
     LSTMState,
     Params,
 )
-from jaxrnn.core.registry import BACKENDS, check_backend, resolve
+from jaxrnn.core.registry import BACKENDS, Backend, check_backend, resolve
 from jaxrnn.core.scans.chunks import in_chunks
 from jaxrnn.core.stacking import Connect, side_by_side, stack_layers
 from jaxrnn.core.step import output_width
@@ -306,18 +306,19 @@ def _run_layer(cell: Cell, x: Array, params: Sequence[Params], given: Sequence[O
     """One layer in all its directions: of each, outputs that are zero past the lengths, and the last state."""
     params = jax.tree.map(jnp.asarray, list(params))
     directions = [_checked(cell, x, p, options) for p, options in zip(params, given, strict=True)]
-    run = BACKENDS[resolve(Call.of(cell, x, [params], given), given[0].backend).name].run
+    backend = BACKENDS[resolve(Call.of(cell, x, [params], given), given[0].backend).name]
     chunk = given[0].remat_chunk
     if chunk is None or chunk >= x.shape[0]:
-        results = run(x, directions)
+        results = backend.run(x, directions)
     else:
-        results = [in_chunks(run, chunk, x, direction) for direction in directions]
-    return [_finished(x, *both) for both in zip(directions, results, strict=True)]
+        results = [in_chunks(backend.run, chunk, x, direction) for direction in directions]
+    return [_finished(backend, x, *both) for both in zip(directions, results, strict=True)]
 
 
-def _finished(x: Array, direction: Direction, results: Results) -> Results:
+def _finished(backend: Backend, x: Array, direction: Direction, results: Results) -> Results:
     outputs, last = results
-    outputs = jax.tree.map(lambda part: zero_padding(direction.steps.mask, part), outputs)
+    if not backend.ends_in_zeros:
+        outputs = jax.tree.map(lambda part: zero_padding(direction.steps.mask, part), outputs)
     return outputs if direction.loop.all_states else outputs.astype(x.dtype), last
 
 

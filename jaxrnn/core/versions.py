@@ -59,6 +59,7 @@ from jax.core import Tracer as Tracer  # noqa: E402
 from jax.experimental.layout import Layout, with_layout_constraint  # noqa: E402
 from jax.extend.core import Primitive as Primitive  # noqa: E402
 from jax.interpreters import ad, batching, mlir  # noqa: E402
+from jax.sharding import PartitionSpec  # noqa: E402
 from jax.sharding import get_abstract_mesh as get_abstract_mesh  # noqa: E402
 
 Zero = ad.Zero
@@ -89,7 +90,8 @@ def register_rules(
       shapes: The abstract results, from the abstract operands.
       lower: The function as JAX's own operations, on every platform without an entry of its own.
       lower_for: Such a function for some platforms, by their names.
-      choose_lowering: `(platforms, **params) -> function`, in place of `lower`, where the parameters decide.
+      choose_lowering: `(platforms, **params) -> function`, in place of `lower`, where the parameters decide. There are
+        no platforms for a program that is exported, which may run on another machine.
       batch: The rule of `vmap`; None if the primitive acts element by element.
       jvp: The rule of forward mode.
       transpose: The rule of transposition.
@@ -107,7 +109,9 @@ def register_rules(
     if choose_lowering is not None:
 
         def chosen(ctx: Any, *operands: Any, **params: Any) -> Any:
-            function = choose_lowering(set(ctx.module_context.platforms), **params)
+            module = ctx.module_context
+            platforms = () if module.lowering_parameters.for_export else module.platforms
+            function = choose_lowering(set(platforms), **params)
             return mlir.lower_fun(function, multiple_results=multiple_results)(ctx, *operands)
 
         mlir.register_lowering(primitive, chosen)
@@ -123,6 +127,14 @@ def register_rules(
         ad.deflinear2(primitive, linear)
     if bilinear is not None:
         ad.defbilinear(primitive, *bilinear)
+
+
+def abstract_like(aval: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """The type of an array of this shape and dtype that varies, inside `shard_map`, over the mesh axes of another."""
+    if aval.sharding.mesh.empty:
+        return ShapedArray(shape, dtype)
+    sharding = aval.sharding.update(spec=PartitionSpec(*[None] * len(shape)))
+    return aval.update(shape=shape, dtype=jax.numpy.dtype(dtype), weak_type=False, sharding=sharding)
 
 
 def row_major(x: jax.Array) -> jax.Array:

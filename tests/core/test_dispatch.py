@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrnn import core
+from jaxrnn.core.kernels.native.library import WHY_NOT
 from jaxrnn.core.registry import BACKENDS
 
 X = jnp.ones((5, 2, 3))
@@ -192,17 +193,15 @@ def test_names():
 
 def of_the_core(by_name):
     """Without the candidates, which other tests of the same process may have registered."""
-    return {
-        name: value for name, value in by_name.items() if name in ("cudnn", "trimmed_scan", "fused_scan", "reference")
-    }
+    return {name: value for name, value in by_name.items() if name in ("cudnn", "native", "fused_scan", "reference")}
 
 
 def test_resolve_backend_says_why_and_why_not_the_others():
-    found = core.resolve_backend(core.lstm_cell(), jax.ShapeDtypeStruct(X.shape, "float32"), PARAMS)
+    found = core.resolve_backend(core.lstm_cell(), jax.ShapeDtypeStruct(X.shape, "float32"), PARAMS, mask=MASK)
     assert found.name == "fused_scan"
     assert of_the_core(found.others) == {
         "cudnn": "needs an NVIDIA GPU, and this call runs on cpu",
-        "trimmed_scan": "can serve, and gains nothing without lengths: by name only",
+        "native": "does not support mask",
         "reference": "can serve, and is slower",
     }
     description = BACKENDS["fused_scan"].description
@@ -215,9 +214,10 @@ def test_resolve_backend_says_why_and_why_not_the_others():
 
 
 def test_a_backend_that_cannot_serve_says_why():
+    able = "fused_scan, native, reference" if WHY_NOT is None else "fused_scan, reference"
     message = (
-        "backend: expected None or one of fused_scan, reference, trimmed_scan for this call, got 'cudnn', which needs "
-        "an NVIDIA GPU, and this call runs on cpu"
+        f"backend: expected None or one of {able} for this call, got 'cudnn', which needs an NVIDIA GPU, and this call "
+        "runs on cpu"
     )
     refused(message, core.lstm, X, PARAMS, backend="cudnn")
     refused(message, core.unroll_layers, core.lstm_cell(), X, [[PARAMS]], backend="cudnn")
@@ -227,7 +227,7 @@ def test_a_backend_that_cannot_serve_says_why():
 def test_backends_lists_what_this_machine_has():
     assert of_the_core(core.backends()) == {
         "cudnn": "needs an NVIDIA GPU, and JAX runs on cpu",
-        "trimmed_scan": None,
+        "native": WHY_NOT,
         "fused_scan": None,
         "reference": None,
     }
@@ -248,7 +248,7 @@ class TestRegisteredBackend:
         return core.Backend(run, "twice as much", **fields)
 
     def test_it_serves_by_its_name_and_by_choice(self):
-        expected, last = core.lstm(X, PARAMS)
+        expected, last = core.lstm(X, PARAMS, backend="fused_scan")
         core.register_backend("double", self.doubling())
         assert next(iter(core.backends())) == "double"
         assert core.resolve_backend(core.lstm_cell(), X, PARAMS).name == "double"
@@ -266,7 +266,7 @@ class TestRegisteredBackend:
             why_not_chosen=lambda call: "was not measured yet",
         )
         core.register_backend("double", refuses)
-        found = core.resolve_backend(core.lstm_cell(), X, PARAMS)
+        found = core.resolve_backend(core.lstm_cell(), X, PARAMS, all_states=True)
         assert found.name == "fused_scan"
         assert found.others["double"] == "can serve, and was not measured yet: by name only"
         with pytest.raises(ValueError, match="got 'double', which does not support mask"):
@@ -316,4 +316,4 @@ def test_a_named_backend_is_the_one_that_runs():
         return names.count("dot_general")
 
     assert products_outside("reference") == 0
-    assert products_outside("fused_scan") == products_outside(None) == 1
+    assert products_outside("fused_scan") == 1

@@ -68,10 +68,6 @@ class Tagger(nnx.Module):
             config.character_features,
             config.character_hidden,
             bidirectional=True,
-            # Most words are much shorter than the longest that is read: leaving out the rows that have ended takes a
-            # third of the fused scan's time (16 sentences of 28 words, one core of a Xeon, 2026-11-28). That backend
-            # serves one device alone, and a network does not know how many will train it.
-            backend="trimmed_scan" if jax.default_backend() == "cpu" and jax.device_count() == 1 else None,
             rngs=rngs,
         )
         width = (

@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 import jax
 from jax import Array
 
+from jaxrnn.core.varying import varying_with
 from jaxrnn.core.versions import (
     Primitive,
-    ShapedArray,
     Zero,
+    abstract_like,
     instantiate_zeros,
     is_undefined_primal,
     register_rules,
@@ -53,6 +54,7 @@ class Kernel(NamedTuple):
 
     def __call__(self, static: Any, args: Any, lengths: Array) -> Any:
         """The function of args, a tree of floats, and lengths, integers `[batch]`."""
+        args, lengths = varying_with((args, lengths), ())  # inside `shard_map`, all over the same mesh axes
         flat, tree = jax.tree.flatten(args)
         shapes, saved = jax.eval_shape(lambda args, lengths: self.save(static, args, lengths), args, lengths)
         results, results_tree = jax.tree.flatten(shapes)
@@ -186,7 +188,7 @@ def _register(
     register_rules(
         primitive,
         impl=jax.jit(lambda *operands, bound: primitive.bind(*operands, bound=bound), static_argnames="bound"),
-        shapes=lambda *operands, bound: [ShapedArray(s.shape, s.dtype) for s in shapes(bound, operands)],
+        shapes=lambda *operands, bound: [abstract_like(operands[0], s.shape, s.dtype) for s in shapes(bound, operands)],
         choose_lowering=choose_lowering,
         batch=batch,
         **rules,

@@ -3,9 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from flax import nnx
 
-from jaxrnn import core
 from jaxrnn.applications import build_network, load_config, network_shapes
 from jaxrnn.applications.classification import APPLICATION
 from jaxrnn.applications.classification.data import ClassificationAssets
@@ -44,16 +42,6 @@ def test_without_vectors_nothing_changes():
     config = load_config(None, SMALL)
     parameters = parameters_of(config)
     assert APPLICATION.start(config, assets_of("a", "b", "c"), parameters) is parameters
-
-
-def test_bucketed_rows_are_not_trimmed():
-    """The layer is large and is given lengths, so that by itself it would be trimmed."""
-    config = load_config(None, ["model.hidden=256"])
-    layer = APPLICATION.network(config, assets_of("a", "b"), nnx.Rngs(0)).layer
-    weights = [[cell.params for cell in layer.cells]]
-    x = jax.ShapeDtypeStruct((256, 64, layer.cells[0].in_features), "float32")
-    alone = core.resolve_backend(core.lstm_cell(), x, weights, lengths=np.full(64, 9))
-    assert (alone.name, layer.backend) == ("trimmed_scan", "fused_scan")
 
 
 def test_the_seed_decides_the_initial_weights():
