@@ -53,4 +53,4 @@ bench-gpu:  ## The GPU benchmarks, in under 8 minutes: OUT=FOLDER, PYTHON=one wi
 	$(PYTHON) -m benchmarks.run gpu --out $(OUT)
 
 clean:  ## Remove the virtual environment and caches, not the runs
-	rm -rf .venv .venv313 build *.egg-info .pytest_cache .ruff_cache .hypothesis jaxrnn/core/kernels/native/*.so
+	rm -rf .venv .venv313 build *.egg-info .pytest_cache .ruff_cache .hypothesis jaxrnn/core/kernels/native/compiled/*.so

@@ -41,7 +41,7 @@ def headers_of_jax() -> list[str]:
 def library(name: str, flags: list[str]) -> Extension:
     """One build of the library. It has no Python in it, and is loaded by its path."""
     return Extension(
-        f"{FOLDER.replace('/', '.')}._{name}",
+        f"{FOLDER.replace('/', '.')}.compiled.{name}",
         [f"{FOLDER}/source/kernel.cc", f"{FOLDER}/source/handlers.cc"],
         depends=[f"{FOLDER}/source/{header}.h" for header in HEADERS],
         include_dirs=headers_of_jax(),

@@ -180,6 +180,35 @@ def test_inside_scan_vmap_and_second_derivatives(rng):
 
 
 @needs_library
+@pytest.mark.parametrize("batched", ["x", "x state lengths", "weights"])
+def test_vmap_stays_on_the_kernel_but_for_weights(batched, rng):
+    (x, params, state, lengths), _ = draw(rng, "lstm", (6, 4, 3, 5))
+    x = np.nan_to_num(x)  # other lengths make other padding
+    axes = (2 if "x" in batched else None, 0 if "weights" in batched else None)
+    axes += (1, 0) if "state" in batched else (None, None)
+
+    def stacked(a, axis):
+        return a if axis is None else np.stack([a, a[..., ::-1]], axis)
+
+    arguments = [
+        jax.tree.map(lambda a, axis=axis: stacked(a, axis), tree)
+        for tree, axis in zip((x, params, state, lengths), axes, strict=True)
+    ]
+
+    def losses(params, backend):
+        x, _, state, lengths = arguments
+        of_one = jax.vmap(lambda *a: unroll("lstm", *a, backend)[0], in_axes=axes)
+        y = of_one(x, params, state, lengths)
+        return (y**2).sum(), y
+
+    def of(backend):
+        return jax.value_and_grad(losses, has_aux=True)(arguments[1], backend)
+
+    assert ("kernel_pull" in str(jax.make_jaxpr(lambda: of("native"))())) == (batched != "weights")
+    assert_trees_close(*jax.jit(lambda: [of("native"), of("reference")])(), 1e-5)
+
+
+@needs_library
 def test_rows_divided_over_devices_by_shard_map(rng):
     """Four devices at once, each with rows of its own; the gradient of the weights is summed over them."""
     (x, params, state, lengths), (d_y, _) = draw(rng, "lstm", (6, 8, 3, 5))

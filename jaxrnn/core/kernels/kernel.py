@@ -2,8 +2,8 @@
 
 A kernel computes a function and the pull-back of a cotangent, and JAX can look into neither. The same function in
 plain operations is given beside it, and serves everything that the kernel does not: forward mode, derivatives of
-higher order, `vmap`, and other platforms than the kernel's. So a call with a kernel supports every transformation, and
-nobody has to say beforehand which derivatives will be taken.
+higher order, `vmap` over weights, and other platforms than the kernel's. So a call with a kernel supports every
+transformation, and nobody has to say beforehand which derivatives will be taken.
 
 Four primitives, of which JAX sees these rules:
 
@@ -25,6 +25,7 @@ from jaxrnn.core.versions import (
     Primitive,
     Zero,
     abstract_like,
+    bdim_at_front,
     instantiate_zeros,
     is_undefined_primal,
     register_rules,
@@ -44,6 +45,8 @@ class Kernel(NamedTuple):
       forward: The same by the kernel.
       save: `(static, args, lengths) -> (results, saved)`, by the kernel.
       pull: `(static, args, lengths, results, saved, cotangents) -> cotangents of args`, by the kernel.
+      row_axes: Of each element of args, and of the results, the axis of the rows, or None for weights, which have none.
+        With it, `vmap` over anything but weights makes more rows, and stays on the kernel.
     """
 
     platform: str
@@ -51,6 +54,7 @@ class Kernel(NamedTuple):
     forward: Callable[[Any, Any, Array], Any]
     save: Callable[[Any, Any, Array], tuple[Any, Any]]
     pull: Callable[[Any, Any, Array, Any, Any, Any], Any]
+    row_axes: tuple[Sequence[int | None], Sequence[int]] | None = None
 
     def __call__(self, static: Any, args: Any, lengths: Array) -> Any:
         """The function of args, a tree of floats, and lengths, integers `[batch]`."""
@@ -127,6 +131,44 @@ def _plain_pull(bound: _Bound, lengths: Array, *operands: Array) -> list[Array]:
     return list(jax.vjp(lambda *flat: _plain(bound, lengths, *flat), *flat)[1](list(cotangents)))
 
 
+def _batch_forward(operands: Flat, axes: Flat, *, bound: _Bound) -> tuple[list[Array], list[int]]:
+    kernel = bound.kernel
+    if kernel.row_axes is None:
+        return _batch_plain(_plain, operands, axes, bound)
+    args = jax.tree.unflatten(bound.tree, operands[1:])
+    results = jax.tree.unflatten(bound.results_tree, bound.results)
+    of_args, of_results = map(_of_leaves, (args, results), kernel.row_axes)
+    of_operands = [0, *of_args]  # the lengths come first
+    if any(row is None and axis is not None for row, axis in zip(of_operands, axes, strict=True)):
+        return _batch_plain(_plain, operands, axes, bound)
+    size = next(a.shape[axis] for a, axis in zip(operands, axes, strict=True) if axis is not None)
+
+    def more_rows(a: Array, axis: int | None, row: int | None) -> Array:
+        if row is None:
+            return a
+        a = jax.numpy.moveaxis(bdim_at_front(a, axis, size), 0, row)
+        return a.reshape(*a.shape[:row], size * a.shape[row + 1], *a.shape[row + 2 :])
+
+    lengths, *flat = map(more_rows, map(jax.numpy.asarray, operands), axes, of_operands)
+    found = jax.tree.leaves(kernel(bound.static, jax.tree.unflatten(bound.tree, flat), lengths))
+    rows = found[0].shape[of_results[0]] // size
+    apart = [
+        a.reshape(*a.shape[:row], size, rows, *a.shape[row + 1 :]) for a, row in zip(found, of_results, strict=True)
+    ]
+    return apart, of_results
+
+
+def _of_leaves(tree: Sequence[Any], axes: Sequence[Any]) -> list[Any]:
+    """The axis of each leaf, from one for each element of a tuple."""
+    return [axis for part, axis in zip(tree, axes, strict=True) for _ in jax.tree.leaves(part)]
+
+
+def _batch_plain(plain: Callable, operands: Flat, axes: Flat, bound: _Bound) -> tuple[list[Array], list[int]]:
+    arrays = map(jax.numpy.asarray, operands)  # a tracer may hold one of NumPy's
+    results = jax.vmap(lambda *operands: plain(bound, *operands), in_axes=tuple(axes))(*arrays)
+    return results, [0] * len(results)
+
+
 def _primitive(name: str) -> Primitive:
     primitive = Primitive(f"kernel_{name}")
     primitive.multiple_results = True
@@ -177,9 +219,7 @@ def _register(
     primitive: Primitive, by_kernel: Callable, plain: Callable, shapes: Callable[[_Bound, Flat], Flat], **rules: Any
 ) -> None:
     def batch(operands: Flat, axes: Flat, *, bound: _Bound) -> tuple[list[Array], list[int]]:
-        arrays = map(jax.numpy.asarray, operands)  # a tracer may hold one of NumPy's
-        results = jax.vmap(lambda *operands: plain(bound, *operands), in_axes=tuple(axes))(*arrays)
-        return results, [0] * len(results)
+        return _batch_plain(plain, operands, axes, bound)
 
     def choose_lowering(platforms: set[str], *, bound: _Bound) -> Callable:
         function = by_kernel if platforms == {bound.kernel.platform} else plain
@@ -190,12 +230,11 @@ def _register(
         impl=jax.jit(lambda *operands, bound: primitive.bind(*operands, bound=bound), static_argnames="bound"),
         shapes=lambda *operands, bound: [abstract_like(operands[0], s.shape, s.dtype) for s in shapes(bound, operands)],
         choose_lowering=choose_lowering,
-        batch=batch,
-        **rules,
+        **{"batch": batch, **rules},
     )
 
 
-_register(_forward_p, _forward, _plain, lambda bound, _: bound.results, jvp=_jvp_of_forward)
+_register(_forward_p, _forward, _plain, lambda bound, _: bound.results, jvp=_jvp_of_forward, batch=_batch_forward)
 _register(_save_p, _save, _plain_save, lambda bound, _: [*bound.results, *bound.saved], jvp=_jvp_of_save)
 _register(
     _tangent_p,

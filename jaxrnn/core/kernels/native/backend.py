@@ -140,4 +140,4 @@ def _pull(
     return jax.tree.map(lambda d, like: d.astype(like.dtype), found, arguments)
 
 
-KERNEL = Kernel("cpu", _plain, _forward, partial(_by_library, save=True), _pull)
+KERNEL = Kernel("cpu", _plain, _forward, partial(_by_library, save=True), _pull, row_axes=((1, None, 0), (1, 0)))

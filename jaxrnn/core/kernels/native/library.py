@@ -53,9 +53,9 @@ def _interface_of_jax() -> int:
 
 
 def _paths() -> dict[str, Path]:
-    folder = Path(__file__).parent
+    folder = Path(__file__).with_name("compiled")
     suffix = EXTENSION_SUFFIXES[0]  # that of this Python, in which setuptools built it
-    paths = {name: folder / f"_{name}{suffix}" for name in INSTRUCTION_SETS}
+    paths = {name: folder / f"{name}{suffix}" for name in INSTRUCTION_SETS}
     return {name: path for name, path in paths.items() if path.exists()}
 
 

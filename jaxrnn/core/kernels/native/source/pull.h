@@ -17,6 +17,7 @@
 namespace jaxrnn {
 
 constexpr long PAIRS_OF_CHUNK = 512;  // over which the products of the second phase sum
+constexpr long LINE = 16;            // words of a cache line
 constexpr long PAIRS_OF_ITEM = 64;    // whose operands one item of the first phase gathers
 
 // Neighbouring steps, from `first` to `last` - 1.
@@ -43,17 +44,16 @@ class Pull {
  public:
   Pull(const Layer& layer, const CellFunctions<Format>& cell, const Rows& rows, const Team& team)
       : layer_(layer), cell_(cell.data), functions_(cell), rows_(rows), team_(team) {
-    const long most_pairs = std::max(PAIRS_OF_CHUNK, layer.batch);
     for (long k = 0; k < layer.num_directions; ++k)
       runs_.push_back(Run{layer.directions[k],
                           Array<Word>(packed_words()),
                           Array<float>(layer.batch * units_),
                           Array<float>(cell_.has_c ? layer.batch * units_ : 0),
                           Array<float>(cell_.stages > 1 ? layer.batch * units_ : 0),
-                          Array<Word>(most_pairs * d_pre_words_),
-                          Array<Word>(words<Format>(most_pairs) * operands_stride_)});
+                          Array<Word>(most_pairs_ * d_pre_words_),
+                          Array<Word>(most_words_ * operand_columns_)});
     for (long k = 0; k < team.threads; ++k)
-      tiles_.emplace_back(words<Format>(most_pairs) * BLOCK_VECTORS * LANES);
+      tiles_.emplace_back(most_words_ * PANEL);
   }
 
   void run() {
@@ -82,7 +82,7 @@ class Pull {
     Array<float> d_h, d_c;     // [B, units]
     Array<float> d_operand;    // [B, units], of the second stage's operand
     Array<Word> d_pre;         // [pairs, slots, units]
-    Array<Word> operands;      // [words of pairs, x and 1 and h (and the second stage's operand)]
+    Array<Word> operands;      // of the gradients of the weights
   };
 
   long packed_words() const {
@@ -254,14 +254,18 @@ class Pull {
            layer_.hidden;
   }
 
-  // The left operands of the gradients of the weights, of PAIRS_OF_ITEM pairs: x, 1, h, and r ⊙ h of two stages.
+  // The left operands of the gradients of the weights, of PAIRS_OF_ITEM pairs: x, 1, h, and r ⊙ h of two stages. They
+  // are stored cache line by cache line, [lines of columns, words of pairs, LINE], as the products read a few columns of
+  // all pairs at a time.
   void gather(const Run& run, const Chunk& chunk, long from) const {
     const long to = at_most(from + PAIRS_OF_ITEM, chunk.pairs), features = layer_.features, hidden = layer_.hidden;
     const float *x[2] = {}, *h[2] = {};
-    Array<float> scaled(cell_.stages > 1 ? 2 * units_ : 0);
+    const Array<float> scaled(cell_.stages > 1 ? 2 * units_ : 0);
+    const Array<Word> operands(operand_columns_);
+    Word* const row = operands.data();
     long step = chunk.last - 1;
     for (long pair = from; pair < to;) {
-      Word* row = run.operands.data() + pair / Format::NUMBERS * operands_stride_;
+      const long word = pair / Format::NUMBERS;
       long count = 0;
       for (; count < Format::NUMBERS && pair < to; ++count, ++pair) {
         while (pair >= chunk.pair(step, rows_.running(step))) --step;
@@ -276,7 +280,13 @@ class Pull {
       Format::interleave(row + features + 1, h[0], two ? h[1] : nullptr, hidden);
       if (cell_.stages > 1)
         Format::interleave(row + features + 1 + hidden, scaled.data(), two ? scaled.data() + units_ : nullptr, hidden);
+      for (long column = 0; column < operand_columns_; column += LINE)
+        memcpy(operand(run, column) + word * LINE, row + column, LINE * sizeof(Word));
     }
+  }
+
+  Word* operand(const Run& run, long column) const {
+    return run.operands.data() + column / LINE * most_words_ * LINE + column % LINE;
   }
 
   // r ⊙ h, the operand of the second stage of a GRU whose r comes before the product.
@@ -335,18 +345,18 @@ class Pull {
     std::vector<float*> results;
     if (x_slots_.has(slot))
       for (long k = 0; k < features; ++k) {
-        operands.push_back(run.operands.data() + k);
+        operands.push_back(operand(run, k));
         results.push_back(direction.d_w_x + k * columns + gate * hidden + unit);
       }
-    operands.push_back(run.operands.data() + features);
+    operands.push_back(operand(run, features));
     results.push_back((bias == RECURRENT_BIAS ? direction.d_b_hn : direction.d_b + bias * hidden) + unit);
     for (int stage = 0; stage < cell_.stages; ++stage)
       if (cell_.stage[stage].h.has(slot))
         for (long k = 0; k < hidden; ++k) {
-          operands.push_back(run.operands.data() + features + 1 + stage * hidden + k);
+          operands.push_back(operand(run, features + 1 + stage * hidden + k));
           results.push_back(direction.d_w_h + k * columns + gate * hidden + unit);
         }
-    product<Format>(operands.size(), operands.data(), operands_stride_, d_pre, count, at_most(width, hidden - unit),
+    product<Format>(operands.size(), operands.data(), LINE, d_pre, count, at_most(width, hidden - unit),
                     results.data(), !chunk.is_last_of_all);
   }
 
@@ -359,8 +369,8 @@ class Pull {
   const long vectors_ = divide_up(layer_.hidden, LANES), units_ = vectors_ * LANES;
   const long unit_words_ = units_ / Format::NUMBERS;  // words of a slot
   const long d_pre_words_ = cell_.slots * unit_words_;
-  // An odd number of cache lines, so that the rows are spread over all sets of the cache.
-  const long operands_stride_ = round_up(layer_.features + 1 + cell_.stages * layer_.hidden, 16) | 16;
+  const long most_pairs_ = std::max(PAIRS_OF_CHUNK, layer_.batch), most_words_ = words<Format>(most_pairs_);
+  const long operand_columns_ = round_up(layer_.features + 1 + cell_.stages * layer_.hidden, LINE);
   std::vector<Run> runs_;
   std::vector<Array<Word>> tiles_;  // of each worker: the d_pre of one tile
 };
