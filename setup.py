@@ -7,10 +7,12 @@ on, and jaxrnn runs without it. Everything else about the package is in pyprojec
 import os
 import platform
 import sys
+from copy import copy
 from importlib.util import find_spec
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 FOLDER = "jaxrnn/core/kernels/native"
 HEADERS = ("cells", "formats", "forward", "layer", "memory", "pointwise", "products", "pull", "rows", "team", "vectors")
@@ -30,6 +32,15 @@ AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mpre
 INSTRUCTION_SETS = {"portable": []}
 if platform.machine() in ("x86_64", "AMD64"):
     INSTRUCTION_SETS |= {"avx2": ["-mavx2", "-mfma"], "avx512": AVX512, "avx512bf16": [*AVX512, "-mavx512bf16"]}
+
+
+class BuildApart(build_ext):
+    """Builds every library in a folder of its own: all have the same sources, and are compiled at the same time."""
+
+    def build_extension(self, ext: Extension) -> None:
+        own = copy(self)
+        own.build_temp = str(Path(self.build_temp, ext.name))
+        build_ext.build_extension(own, ext)
 
 
 def headers_of_jax() -> list[str]:
@@ -53,6 +64,7 @@ def library(name: str, flags: list[str]) -> Extension:
 
 
 setup(
+    cmdclass={"build_ext": BuildApart},
     ext_modules=[library(name, flags) for name, flags in INSTRUCTION_SETS.items()],
     options={"build_ext": {"parallel": os.cpu_count()}},
 )
