@@ -16,7 +16,6 @@ from benchmarks.peers import PEERS, ours
 from benchmarks.peers.runner import Peer
 from benchmarks.presets import PRESETS, TINY, Job, Preset
 from benchmarks.trial import why_it_fails
-from jaxrnn import core
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
@@ -186,7 +185,7 @@ def test_ways_to_run_the_scan_and_backends_agree():
     row = layer.measure(case, peers=["jaxrnn", *ways], passes=["train"], seconds=0, with_products=False)
     assert row["differences"].keys() == {"jaxrnn", *ways[:2]}
     assert row["absent"] == {"jaxrnn cudnn": "needs an NVIDIA GPU, and JAX runs on cpu"}
-    assert row["backend"] == ("fused_scan" if core.backends()["native"] else "native")
+    assert row["backend"] == "fused_scan"
 
 
 def test_a_variant_of_ours_that_computes_other_numbers_is_left_out(monkeypatch):
