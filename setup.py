@@ -38,6 +38,7 @@ class BuildApart(build_ext):
     """Builds every library in a folder of its own: all have the same sources, and are compiled at the same time."""
 
     def build_extension(self, ext: Extension) -> None:
+        """Compiles one library into files of its own."""
         own = copy(self)
         own.build_temp = str(Path(self.build_temp, ext.name))
         build_ext.build_extension(own, ext)
