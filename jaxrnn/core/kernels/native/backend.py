@@ -56,6 +56,7 @@ def why_not(call: Call) -> str | None:
         (call.platform != "cpu", f"is for a CPU, and this call runs on {call.platform}"),
         (call.cell not in CELLS, "serves the plain LSTM, GRU and Elman cells alone"),
         (call.dtype not in DTYPES, f"computes in float32 or bfloat16, and the weights are {call.dtype}"),
+        (call.hidden == 0, "needs at least one hidden unit"),
         (call.options, f"does not support {', '.join(call.options)}"),
         (call.divided and not call.is_shard, "is divided over devices by `shard_map` alone"),
     ):

@@ -1,7 +1,7 @@
 // The cells: what jaxrnn/core/cells.py says of each, in the terms of the loops.
 //
-// The pre-activations of a unit are numbered slots: one for each gate, and one for the recurrent part of a GRU's n where
-// r multiplies it. The slots are in such an order that those which the product of x adds to are neighbours, and those
+// The pre-activations of a unit are numbered slots: one for each gate, and one for the recurrent part of a GRU's n
+// where r multiplies it. The slots are in such an order that those which the product of x adds to are neighbours, and those
 // which the product of h adds to are, too.
 //
 // A step has one stage, or two where a product's operand has to wait for a gate. A stage takes the products of some

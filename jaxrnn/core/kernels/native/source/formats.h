@@ -23,7 +23,7 @@ INLINE float value(Word word) {
   return number;
 }
 
-// To the nearest bfloat16, ties to even, in the upper half of a word. NaN may become infinity's neighbour but no number.
+// To the nearest bfloat16, ties to even, in the upper half of a word. NaN stays NaN.
 INLINE Word rounded(Word word) {
   const Word up = word + 0x7fff + ((word >> 16) & 1);
   return (word & 0x7fffffff) > 0x7f800000 ? word | 0x400000 : up;

@@ -45,7 +45,6 @@ class Reader {
   }
 
   bool is_wrong() const { return wrong_ || next_ != arrays_.size(); }
-  auto dimensions(size_t number) const { return arrays_.template get<ffi::AnyBuffer>(number); }
 
  private:
   static ffi::AnyBuffer value_of(ffi::AnyBuffer buffer) { return buffer; }
@@ -243,8 +242,8 @@ EXPORTED int jaxrnn_has(const char* name) {
   return !strcmp(name, "portable");
 }
 
-// Whether this processor is faster with an instruction set than with the next one. Intel's have the products of bfloat16
-// in AVX-512 at half the rate of those of float32 (Sapphire Rapids: 45 and 100 GFLOP/s a core), AMD's at twice.
+// Whether this processor is faster with an instruction set than with the next one. Intel's have the products of
+// bfloat16 in AVX-512 at half the rate of those of float32 (Sapphire Rapids: 45 and 100 GFLOP/s a core), AMD's at twice.
 EXPORTED int jaxrnn_gains(const char* name) {
 #if defined(__x86_64__)
   __builtin_cpu_init();

@@ -29,8 +29,8 @@ inline void advise_huge_pages(void* start, long bytes) {
 #endif
 }
 
-// Large blocks of scratch that were given back, for the next call. The system would fill new ones with zeros, which takes
-// a small layer longer than its products.
+// Large blocks of scratch that were given back, for the next call. The system would fill new ones with zeros, which
+// takes a small layer longer than its products.
 class Blocks {
  public:
   static Blocks& shared() {

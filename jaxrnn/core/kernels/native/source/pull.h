@@ -16,9 +16,11 @@
 
 namespace jaxrnn {
 
-constexpr long PAIRS_OF_CHUNK = 512;  // over which the products of the second phase sum
-constexpr long LINE = 16;            // words of a cache line
-constexpr long PAIRS_OF_ITEM = 64;    // whose operands one item of the first phase gathers
+// Pairs of a chunk, over which the products of the second phase sum: as many as have a d_pre of so many words, which is
+// half of what the second cache of a core holds.
+constexpr long FEWEST_PAIRS = 256, MOST_PAIRS = 512, WORDS_OF_CHUNK = 1 << 18;
+constexpr long LINE = 16;           // words of a cache line
+constexpr long PAIRS_OF_ITEM = 64;  // whose operands one item of the first phase gathers
 
 // Neighbouring steps, from `first` to `last` - 1.
 struct Chunk {
@@ -27,8 +29,9 @@ struct Chunk {
   long pairs = 0;
   bool is_last_of_all;  // the first that is run
 
-  Chunk(const Rows& rows, long last_step) : last(last_step), is_last_of_all(last_step == rows.steps()) {
-    for (first = last; first > 0 && (first == last || pairs + rows.running(first - 1) <= PAIRS_OF_CHUNK); --first)
+  Chunk(const Rows& rows, long last_step, long most_pairs)
+      : last(last_step), is_last_of_all(last_step == rows.steps()) {
+    for (first = last; first > 0 && (first == last || pairs + rows.running(first - 1) <= most_pairs); --first)
       pairs += rows.running(first - 1);
     pair_of_step.resize(last - first);
     for (long step = last - 1, pair = 0; step >= first; --step) {
@@ -66,7 +69,7 @@ class Pull {
     });
     if (!rows_.steps()) clear_weights();
     for (long last = rows_.steps(); last > 0;) {
-      const Chunk chunk(rows_, last);
+      const Chunk chunk(rows_, last, pairs_of_chunk_);
       last = chunk.first;
       run_chunk(chunk, blocks);
     }
@@ -255,8 +258,8 @@ class Pull {
   }
 
   // The left operands of the gradients of the weights, of PAIRS_OF_ITEM pairs: x, 1, h, and r ⊙ h of two stages. They
-  // are stored cache line by cache line, [lines of columns, words of pairs, LINE], as the products read a few columns of
-  // all pairs at a time.
+  // are stored cache line by cache line, [lines of columns, words of pairs, LINE], as the products read a few columns
+  // of all pairs at a time.
   void gather(const Run& run, const Chunk& chunk, long from) const {
     const long to = at_most(from + PAIRS_OF_ITEM, chunk.pairs), features = layer_.features, hidden = layer_.hidden;
     const float *x[2] = {}, *h[2] = {};
@@ -313,7 +316,8 @@ class Pull {
           const bool is_second = &run != &runs_[0];
           const bool adds = layer_.num_directions == 2 &&
                             (others_step >= chunk.last || (is_second && others_step >= chunk.first));
-          operands[adds].push_back(run.d_pre.data() + chunk.pair(step, place) * d_pre_words_ + x_slots_.first * unit_words_);
+          const Word* d_pre = run.d_pre.data() + chunk.pair(step, place) * d_pre_words_;
+          operands[adds].push_back(d_pre + x_slots_.first * unit_words_);
           results[adds].push_back(layer_.d_x + input_at(run.direction, place, step));
         }
       const Word* w = packed_x(run);
@@ -369,7 +373,8 @@ class Pull {
   const long vectors_ = divide_up(layer_.hidden, LANES), units_ = vectors_ * LANES;
   const long unit_words_ = units_ / Format::NUMBERS;  // words of a slot
   const long d_pre_words_ = cell_.slots * unit_words_;
-  const long most_pairs_ = std::max(PAIRS_OF_CHUNK, layer_.batch), most_words_ = words<Format>(most_pairs_);
+  const long pairs_of_chunk_ = std::clamp(WORDS_OF_CHUNK / d_pre_words_, FEWEST_PAIRS, MOST_PAIRS);
+  const long most_pairs_ = std::max(pairs_of_chunk_, layer_.batch), most_words_ = words<Format>(most_pairs_);
   const long operand_columns_ = round_up(layer_.features + 1 + cell_.stages * layer_.hidden, LINE);
   std::vector<Run> runs_;
   std::vector<Array<Word>> tiles_;  // of each worker: the d_pre of one tile

@@ -18,11 +18,9 @@ class Rows {
     running_.assign(layer.batch ? lengths_[0] : 0, 0);
     for (long place = layer.batch - 1, step = 0; place >= 0; --place)
       for (; step < lengths_[place]; ++step) running_[step] = place + 1;
-    for (long count : running_) total_ += count;
   }
 
   long steps() const { return (long)running_.size(); }
-  long total() const { return total_; }  // valid steps of all rows
   long running(long step) const { return running_[step]; }  // rows that have this step
   long row(long place) const { return rows_[place]; }
   long length(long place) const { return lengths_[place]; }
@@ -35,7 +33,6 @@ class Rows {
   const Layer& layer_;
   std::vector<int32_t> rows_;
   std::vector<long> lengths_, running_;
-  long total_ = 0;
 };
 
 // Every `stride`-th row from the place `first` on, so that all blocks have rows of alike lengths.
