@@ -127,8 +127,9 @@ class TaggingAssets:
         """Reads what `save` wrote; InputError if a file is missing or damaged."""
         scheme, tags = _load_tags(folder / "tags.json")
         names = ("vocabulary.txt", "shapes.txt", "characters.txt")
-        vocabularies = (Vocabulary.load(folder / name) for name in names)
-        return cls(scheme, tags, *vocabularies, WordVectors.load(folder) if WordVectors.is_in(folder) else None)
+        words, shapes, characters = (Vocabulary.load(folder / name) for name in names)
+        vectors = WordVectors.load(folder) if WordVectors.is_in(folder) else None
+        return cls(scheme, tags, words, shapes, characters, vectors)
 
 
 class TaggedExamples(Columns):
