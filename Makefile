@@ -15,12 +15,11 @@ OUT ?= runs/benchmarks
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-# The package is built with the jaxlib that it will run with, whose headers the library in C++ is compiled with.
+# The constraints hold while building, too: the library in C++ is compiled with the headers of the jaxlib that will run it.
 setup: $(installed)  ## Virtual environment with everything in it, at the versions of constraints.txt
 $(installed): pyproject.toml setup.py constraints.txt $(wildcard jaxrnn/core/kernels/native/source/*)
 	$(PYTHON) -m venv $(VENV)
-	$(pip) 'setuptools>=77' jaxlib -c constraints.txt
-	$(pip) --no-build-isolation -e '.[$(EXTRAS)]' -c constraints.txt
+	PIP_CONSTRAINT=constraints.txt $(pip) -e '.[$(EXTRAS)]'
 	@touch $@
 
 train: setup  ## The quickstart: trains on BBC news, five classes, in about a minute
