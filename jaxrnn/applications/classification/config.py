@@ -1,4 +1,4 @@
-"""The settings of text classification. Their defaults are the quickstart."""
+"""The settings of text classification. Their defaults classify BBC news."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +14,9 @@ POOLING = some_of("last", "mean", "max", "attention")
 class ClassificationDataConfig(DataConfig):
     """Which texts are used, and how they become numbers."""
 
-    source: str = option("bbc-news", "Hub name, folder or file with the texts; bbc-news is the quickstart's", TEXT)
+    source: str = option(
+        "bbc-news", "Hub name, folder or file with the texts; bbc-news is in the extra quickstart", TEXT
+    )
     strip_html: bool = option(False, "Remove tags such as <br /> and resolve entities such as &amp;")
     max_tokens: int = option(400, "Number of tokens after which a text is cut", COUNT)
     truncate: Literal["head", "tail", "both"] = option("head", "Part of a longer text that is kept")
