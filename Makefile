@@ -25,7 +25,7 @@ $(installed): pyproject.toml setup.py constraints.txt $(wildcard jaxrnn/core/ker
 train: setup  ## The quickstart: trains on BBC news, five classes, in about a minute
 	$(bin)/python -m jaxrnn.train configs/quickstart.toml
 
-test: setup  ## The tests, in 10 minutes on 2 cores
+test: setup  ## The tests, in 7 minutes on 2 cores
 	$(bin)/python -m pytest
 
 test-all: setup  ## The slow tests too
