@@ -37,7 +37,7 @@ def make_batch(rng, time=4):
     return {"words": words, "lengths": LENGTHS, "shapes": shapes, "characters": characters, "vectors": vectors}
 
 
-# Compiled, as a trainer does: one operation after the other takes five times as long.
+# Compiled, as a trainer does: one program in the place of hundreds.
 scores_of = nnx.jit(lambda model, batch: model(**batch))
 embed = nnx.jit(lambda model, *words, rngs=None: model.embed(*words, rngs=rngs))
 loss_of = nnx.jit(lambda model, *arguments: model.loss(*arguments))
