@@ -49,6 +49,12 @@ def results_and_gradients(name, arguments, cotangents, backend="native"):
 
 
 @needs_library
+def test_each_library_was_compiled_for_its_own_instruction_set():
+    lanes = {"avx512bf16": 16, "avx512": 16, "avx2": 8, "portable": 4}
+    assert {isa: library.load(isa).jaxrnn_lanes() for isa in AVAILABLE} == {isa: lanes[isa] for isa in AVAILABLE}
+
+
+@needs_library
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", SERVED)
 def test_every_instruction_set_equals_the_reference(name, dtype, rng, monkeypatch):

@@ -18,6 +18,9 @@ CellSizes sizes_of(CellName name) {
   return {cell.gates, cell.saved, cell.has_c, cell.has_b_hn()};
 }
 
+// The floats in a vector that these loops were compiled with.
+extern "C" __attribute__((visibility("default"))) int jaxrnn_lanes() { return LANES; }
+
 void forward(const Layer& layer, const Team& team) {
   if (layer.narrow) return run_forward(layer, CELLS<BFloat16>[(long)layer.cell], team);
   run_forward(layer, CELLS<Float32>[(long)layer.cell], team);
