@@ -17,11 +17,12 @@ from jaxrnn import core
 from jaxrnn.core.kernels.native import backend, library
 
 SERVED = [name for name, cell in CELLS.items() if cell in backend.CELLS]
-AVAILABLE = [] if library.WHY_NOT else library.available()
+WHY_NOT = library.choose().why_not
+AVAILABLE = [] if WHY_NOT else library.available()
 # Several vectors and a cut one; a cut panel; one of everything; no steps; no rows; many rows of few units.
 SIZES = [(9, 7, 3, 17), (4, 3, 5, 100), (1, 1, 1, 1), (0, 2, 3, 4), (3, 0, 2, 3), (5, 40, 2, 3)]
 
-needs_library = pytest.mark.skipif(library.WHY_NOT is not None, reason=f"the library {library.WHY_NOT}")
+needs_library = pytest.mark.skipif(WHY_NOT is not None, reason=f"the library {WHY_NOT}")
 
 
 def draw(rng, name, sizes, directions=2, dtype=np.float32):
@@ -68,7 +69,7 @@ def test_every_instruction_set_equals_the_reference(name, dtype, rng, monkeypatc
         def all_of_them(arguments, cotangents):
             found = {"reference": results_and_gradients(name, arguments, cotangents, "reference")}
             for isa in AVAILABLE:
-                monkeypatch.setattr(library, "INSTRUCTION_SET", isa)
+                monkeypatch.setattr(library, "choose", lambda isa=isa: library.Choice(isa))
                 found[isa] = results_and_gradients(name, arguments, cotangents)
             return found
 
@@ -302,7 +303,7 @@ def test_it_is_chosen_on_one_device_and_not_where_the_partitioner_divides():
 
 def test_without_the_library_the_fused_scan_serves(monkeypatch, rng):
     reason = "was not compiled: install a C++ compiler, and then jaxrnn again"
-    monkeypatch.setattr(library, "WHY_NOT", reason)
+    monkeypatch.setattr(library, "choose", lambda: library.Choice("", reason))
     assert core.backends()["native"] == reason
     found = resolve()
     assert (found.name, found.others["native"]) == ("fused_scan", reason)
@@ -320,7 +321,7 @@ def test_without_the_library_the_fused_scan_serves(monkeypatch, rng):
 )
 @needs_library
 def test_an_instruction_set_by_name(name, expected):
-    command = "from jaxrnn.core.kernels.native import library; print(library.INSTRUCTION_SET); print(library.WHY_NOT)"
+    command = "from jaxrnn.core.kernels.native.library import choose; print(*choose(), sep='\\n')"
     environment = {**os.environ, "JAXRNN_NATIVE_ISA": name}
     done = subprocess.run([sys.executable, "-c", command], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == expected

@@ -47,7 +47,7 @@ Outputs = tuple[Array, tuple[State, ...]]  # outputs side by side, last states
 def why_not_here() -> str | None:
     """The reason why this machine cannot run it; None means that it can."""
     platform = platform_of(None)
-    return library.WHY_NOT if platform == "cpu" else f"is for a CPU, and JAX runs on {platform}"
+    return library.choose().why_not if platform == "cpu" else f"is for a CPU, and JAX runs on {platform}"
 
 
 def why_not(call: Call) -> str | None:
@@ -62,7 +62,7 @@ def why_not(call: Call) -> str | None:
     ):
         if refused:
             return reason
-    return library.WHY_NOT
+    return library.choose().why_not
 
 
 def why_not_chosen(call: Call) -> str | None:
@@ -76,7 +76,7 @@ def run(x: Array, directions: Sequence[Direction]) -> list[Results]:
     """One layer, in one direction or both."""
     lengths = mask_lengths(directions[0].steps.mask, *x.shape[:2])
     params, states = (tuple(getattr(d, name) for d in directions) for name in ("params", "state"))
-    static = _Static(library.INSTRUCTION_SET, tuple(direction.loop for direction in directions))
+    static = _Static(library.choose().instruction_set, tuple(direction.loop for direction in directions))
     y, last = KERNEL(static, (x, params, states), lengths)
     return list(zip(jnp.split(y, len(directions), axis=-1), last, strict=True))
 

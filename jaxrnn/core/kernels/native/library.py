@@ -10,6 +10,7 @@ import re
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 
@@ -59,21 +60,27 @@ def _paths() -> dict[str, Path]:
     return {name: path for name, path in paths.items() if path.exists()}
 
 
-def _choose() -> tuple[str, str | None]:
-    """The instruction set to use, loaded; or "" and the reason why there is none."""
+class Choice(NamedTuple):
+    """The instruction set to use, whose library is loaded; or none, and the reason why."""
+
+    instruction_set: str
+    why_not: str | None = None
+
+
+@cache
+def choose() -> Choice:
+    """Chooses when it is first asked, and stays with it."""
     asked_for = os.environ.get("JAXRNN_NATIVE_ISA")
     if asked_for and asked_for not in INSTRUCTION_SETS:
-        return "", f"cannot tell JAXRNN_NATIVE_ISA={asked_for}: expected one of {', '.join(INSTRUCTION_SETS)}"
+        return Choice("", f"cannot tell JAXRNN_NATIVE_ISA={asked_for}: expected one of {', '.join(INSTRUCTION_SETS)}")
     try:
         found = available()
         if not found:
-            return "", "was not compiled: install a C++ compiler, and then jaxrnn again"
+            return Choice("", "was not compiled: install a C++ compiler, and then jaxrnn again")
         if asked_for and asked_for not in found:
-            return "", f"has no {asked_for} (JAXRNN_NATIVE_ISA): it was not compiled, or this processor is without it"
+            reason = "it was not compiled, or this processor is without it"
+            return Choice("", f"has no {asked_for} (JAXRNN_NATIVE_ISA): {reason}")
         load(asked_for or found[0])
     except (OSError, AttributeError) as failure:  # or a function is missing, as it is of another release
-        return "", f"cannot be loaded, install jaxrnn again: {failure}"
-    return asked_for or found[0], None
-
-
-INSTRUCTION_SET, WHY_NOT = _choose()
+        return Choice("", f"cannot be loaded, install jaxrnn again: {failure}")
+    return Choice(asked_for or found[0])

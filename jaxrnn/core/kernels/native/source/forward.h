@@ -33,8 +33,8 @@ struct Panel {
 template <class Format>
 class Forward {
  public:
-  Forward(const Layer& layer, const CellFunctions<Format>& cell, const Rows& rows)
-      : layer_(layer), cell_(cell.data), functions_(cell), rows_(rows) {
+  Forward(const Layer& layer, const CellFunctions<Format>& cell)
+      : layer_(layer), cell_(cell.data), functions_(cell) {
     for (int stage = 0; stage < cell_.stages; ++stage) {
       const Stage& of = cell_.stage[stage];
       const long full = BLOCK_VECTORS / of.slots.count;
@@ -253,7 +253,6 @@ class Forward {
   const Layer& layer_;
   const CellData& cell_;
   const CellFunctions<Format>& functions_;
-  const Rows& rows_;
   const long vectors_ = divide_up(layer_.hidden, LANES), units_ = vectors_ * LANES;  // units with the padding
   const long x_words_ = words<Format>(layer_.features), h_words_ = words<Format>(units_);
   std::vector<Panel> panels_;
@@ -263,7 +262,7 @@ class Forward {
 template <class Format>
 void run_forward(const Layer& layer, const CellFunctions<Format>& cell, const Team& team) {
   const Rows rows(layer);
-  const Forward<Format> pass(layer, cell, rows);
+  const Forward<Format> pass(layer, cell);
   const long directions = layer.num_directions, panels = pass.num_panels();
   const Array<Word> packed(directions * pass.packed_words());
   const auto packed_of = [&](long number) { return packed.data() + number * pass.packed_words(); };

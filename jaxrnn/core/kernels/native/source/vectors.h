@@ -34,7 +34,6 @@ constexpr int BLOCK_VECTORS = 4;
 
 typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
-typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
 
 // The same for arrays, which are only aligned to their elements.
 typedef float UnalignedFloats __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
